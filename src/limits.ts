@@ -1,0 +1,91 @@
+/**
+ * Every limit of the system, in one table. A loop, a queue, a frame, a peer or a wait that is not bounded
+ * by an entry of this table is a defect. Bytes unless the name says otherwise.
+ */
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+export const LIMITS = {
+  // A message: 14/WAKU2-MESSAGE, 64/WAKU2-NETWORK (150 KiB), nwaku's MaxMetaAttrLength
+  messagePayloadBytes: 150 * KIB,
+  messageMetaBytes: 64,
+  messageProofBytes: 4 * KIB,
+  messageTopicBytes: 1 * KIB,
+  /** A message from the network may be this far ahead of our clock (13/WAKU2-STORE: 20 s). */
+  messageFutureMs: 20_000,
+  /** A file is the operator's own; its clock may be in another time zone, not in another year. */
+  importFutureMs: 24 * 3_600_000,
+
+  // Frames
+  /** One transfer frame: the largest message with its topics and protobuf overhead. */
+  transferFrameBytes: 150 * KIB + 8 * KIB,
+  /** What a running nwaku accepts as one transfer frame; a larger one ends its stream. */
+  nwakuTransferFrameBytes: 150 * KIB,
+  /** nwaku sends item sets of any size in one frame; 34 MB were seen at 10,000 differences in a million. */
+  reconciliationFrameBytes: 32 * MIB,
+  metadataFrameBytes: 1 * KIB,
+  /** Bytes of a length prefix: 5 carry 2^35, more than any frame. */
+  framePrefixBytes: 5,
+  /** Frames are gathered into writes of this size: single small writes reach a tenth of the throughput. */
+  sendChunkBytes: 256 * KIB,
+  /** Bytes received on a stream and not yet taken; beyond it the stream is paused. */
+  streamUnreadBytes: 1 * MIB,
+
+  // A reconciliation payload
+  payloadTopics: 1_000,
+  payloadRanges: 200_000,
+  payloadItems: 800_000,
+
+  // A session
+  sessionRounds: 40,
+  sessionPasses: 4,
+  sessionBytes: 256 * MIB,
+  sessionItems: 4_000_000,
+  sessionMs: 30 * 60_000,
+  sessionReadMs: 30_000,
+  /** A peer that is pushing and falls silent for this long has stopped. */
+  transferIdleMs: 10_000,
+  /** A session that ended takes late messages for this long. */
+  sessionGraceMs: 30_000,
+  /** The window ends this far in the past: relay is still delivering what is newer. */
+  sessionJitterMs: 20_000,
+  sessionsPerPeer: 4,
+  sessions: 32,
+  refusalCodesLogged: 5,
+
+  // Peers
+  strikesBeforeBan: 200,
+  banMs: 10 * 60_000,
+  peersRemembered: 10_000,
+  connections: 300,
+  connectionsPerSecondPerHost: 50,
+  connectionsPending: 50,
+  streamsPerConnection: 64,
+  streamsPerProtocol: 8,
+  streamWindowBytes: 4 * MIB,
+  streamReadBufferBytes: 8 * MIB,
+  dialMs: 10_000,
+  metadataMs: 5_000,
+  stopMs: 8_000,
+
+  // The store
+  writeGroupMessages: 1_000,
+  writeGroupBytes: 4 * MIB,
+  writeGroupDelayMs: 5,
+  writeQueueMessages: 20_000,
+  writeQueueBytes: 64 * MIB,
+  reopenDelayMs: 200,
+  reopenDelayMaxMs: 10_000,
+  readBatchMessages: 100,
+  readBatchBytes: 4 * MIB,
+  iteratorBytes: 1 * MIB,
+
+  // Files and HTTP
+  lineBytes: 320 * KIB,
+  countBuckets: 1_000_000,
+  httpBodyBytes: 8 * MIB,
+  httpConnections: 64,
+  httpRequestMs: 30_000,
+} as const;
+
+export type Limits = { readonly [K in keyof typeof LIMITS]: number };

@@ -1,0 +1,69 @@
+/**
+ * What the outside lends us: time, chance, hashing, a log, a store and a channel to a peer. Everything
+ * below `net/` and `store/` takes these, so that one process can simulate a whole fleet from one seed.
+ */
+import type { WakuMessage } from './core/message.ts';
+import type { RangeIndex } from './core/range-index.ts';
+import type { Scope } from './core/scope.ts';
+import type { SyncIdList } from './core/sync-id.ts';
+
+export interface Clock {
+  /** Milliseconds since 1970, as the world counts them; may jump. */
+  nowMs(): number;
+  /** Milliseconds since some moment; never jumps back. */
+  monotonicMs(): number;
+  /** Resolves after `ms`, or rejects with SESSION_ABORTED when the signal fires first. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+export interface Random {
+  /** A whole number of 0 to `below` - 1. */
+  below(below: number): number;
+}
+
+/** SHA-256 of one run of bytes: 32 bytes. */
+export type Sha256 = (bytes: Uint8Array) => Uint8Array;
+
+export interface Logger {
+  debug(fields: object, text: string): void;
+  info(fields: object, text: string): void;
+  warn(fields: object, text: string): void;
+  error(fields: object, text: string): void;
+}
+
+/** A duplex of whole frames with one peer. Every method rejects with a coded error. */
+export interface FrameChannel {
+  /** The next frame, or undefined when the peer has closed its side. */
+  read(timeoutMs: number): Promise<Uint8Array | undefined>;
+  /** Resolves when the frame was handed to the transport and more may be sent. */
+  write(frame: Uint8Array): Promise<void>;
+  /** Closes our side; what was written still arrives. */
+  close(): Promise<void>;
+  /** Resets the stream at once. */
+  abort(reason: Error): void;
+}
+
+/** A message with its identity and the bytes it is stored and sent as (WakuMessageAndTopic). */
+export interface StoredMessage {
+  readonly message: WakuMessage;
+  /** SyncId: ten 32-bit words (see `core/sync-id.ts`). */
+  readonly id: Uint32Array;
+  readonly encoded: Uint8Array;
+}
+
+export interface AppendResult {
+  readonly stored: number;
+  readonly duplicate: number;
+}
+
+/** What the sync protocol needs of a message store. */
+export interface MessageStore {
+  /** Resolves when all are on the disk. Throws STORE_FAULT, STORE_BUSY, STORE_CLOSED. */
+  append(messages: readonly StoredMessage[]): Promise<AppendResult>;
+  has(id: Uint32Array): boolean;
+  /** The ids of a scope and time interval as an index that no later write changes. */
+  index(scope: Scope, sinceNs: bigint, untilNs: bigint): Promise<RangeIndex>;
+  /** The encoded messages of these ids in their order, each checked against its hash; absent ones are left out. */
+  read(ids: SyncIdList): AsyncIterable<Uint8Array>;
+  readonly writable: boolean;
+}
