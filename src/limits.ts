@@ -36,22 +36,40 @@ export const LIMITS = {
   payloadRanges: 200_000,
   payloadItems: 800_000,
 
+  // A store query
+  storeQueryRequestBytes: 1 * MIB,
+  /** A page of 100 of the largest messages, as nwaku gives at most. */
+  storeQueryResponseBytes: 16 * MIB,
+  storeQueryTopics: 1_000,
+  storeQueryHashes: 10_000,
+  storeQueryMessages: 10_000,
+  storeQueryTextBytes: 1 * KIB,
+
   // A session
   sessionRounds: 40,
   sessionPasses: 4,
   sessionBytes: 256 * MIB,
-  sessionItems: 4_000_000,
+  sessionItems: 2_000_000,
   sessionMs: 30 * 60_000,
   sessionReadMs: 30_000,
-  /** A peer that is pushing and falls silent for this long has stopped. */
+  /** A peer that owes us named messages and falls silent for this long has stopped. */
   transferIdleMs: 10_000,
+  /** A peer that may push without having named anything, and is silent for this long, has nothing more. */
+  unnamedIdleMs: 2_000,
   /** A session that ended takes late messages for this long. */
   sessionGraceMs: 30_000,
   /** The window ends this far in the past: relay is still delivering what is newer. */
   sessionJitterMs: 20_000,
+  /** The range that a stock nwaku synchronises, unless configured otherwise. */
+  stockSyncRangeMs: 3_600_000,
   sessionsPerPeer: 4,
   sessions: 32,
   refusalCodesLogged: 5,
+
+  /** First pause after a failed session with a configured peer; doubles up to the interval. */
+  retryMs: 1_000,
+  /** After a verified session, a peer is probably still equal for this long: one fingerprint opens the next. */
+  agreementMs: 3_600_000,
 
   // Peers
   strikesBeforeBan: 200,

@@ -35,12 +35,24 @@ export interface Logger {
 export interface FrameChannel {
   /** The next frame, or undefined when the peer has closed its side. */
   read(timeoutMs: number): Promise<Uint8Array | undefined>;
-  /** Resolves when the frame was handed to the transport and more may be sent. */
-  write(frame: Uint8Array): Promise<void>;
+  /** All frames that have arrived, at least one; undefined when the peer has closed its side. */
+  readMany(timeoutMs: number): Promise<Uint8Array[] | undefined>;
+  /** Resolves when the frames were handed to the transport and more may be sent. */
+  write(frames: readonly Uint8Array[]): Promise<void>;
   /** Closes our side; what was written still arrives. */
   close(): Promise<void>;
   /** Resets the stream at once. */
   abort(reason: Error): void;
+}
+
+/** A connected peer, as the sync protocol sees it. */
+export interface PeerLink {
+  /** Its peer id, as text. */
+  readonly peer: string;
+  /** It says to be a Lacuna: it lists what it will send, takes larger frames, and serves windows of any age. */
+  readonly isLacuna: boolean;
+  openReconciliation(): Promise<FrameChannel>;
+  openTransfer(): Promise<FrameChannel>;
 }
 
 /** A message with its identity and the bytes it is stored and sent as (WakuMessageAndTopic). */

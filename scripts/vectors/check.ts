@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import { checkMessageHash, messageHashFile } from './message-hash.ts';
 import { checkMalformed, checkRanges, malformedFile, rangesFile } from './ranges.ts';
+import { checkStoreQuery, storeQueryFile } from './store-query.ts';
 import { checkTranscript, transcriptFile } from './transcript.ts';
 import { checkIndex, indexFile } from './transcripts-index.ts';
 import { checkWakuMessage, wakuMessageFile } from './waku-message.ts';
@@ -32,6 +33,7 @@ function format<T>(schema: z.ZodType<T>, check: (content: T, file: string) => Ca
 
 const FORMATS: readonly Check[] = [
   format(wakuMessageFile, checkWakuMessage),
+  format(storeQueryFile, checkStoreQuery),
   format(messageHashFile, checkMessageHash),
   format(rangesFile, checkRanges),
   format(malformedFile, checkMalformed),

@@ -17,7 +17,7 @@ import {
   topicToJson,
 } from './shared.ts';
 
-const messageJson = z.object({
+export const messageJson = z.object({
   payload: hexString,
   contentTopic: topicJson,
   meta: hexString,
@@ -78,7 +78,10 @@ function decodeCase(name: string, buffer: string, expected: z.infer<typeof decod
   });
 }
 
-function messageFromJson(pubsub: z.infer<typeof topicJson>, json: z.infer<typeof messageJson>): WakuMessage {
+export function messageFromJson(
+  pubsub: z.infer<typeof topicJson>,
+  json: z.infer<typeof messageJson>,
+): WakuMessage {
   return {
     pubsubTopic: topicFromJson(pubsub),
     contentTopic: topicFromJson(json.contentTopic),
@@ -91,7 +94,7 @@ function messageFromJson(pubsub: z.infer<typeof topicJson>, json: z.infer<typeof
   };
 }
 
-function messageToJson(message: WakuMessage): z.infer<typeof messageJson> {
+export function messageToJson(message: WakuMessage): z.infer<typeof messageJson> {
   return {
     payload: toHex(message.payload),
     contentTopic: topicToJson(message.contentTopic),

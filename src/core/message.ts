@@ -56,7 +56,7 @@ export function messageFault(
   if (!topicFits(message.pubsubTopic, limits) || !topicFits(message.contentTopic, limits)) {
     return 'MESSAGE_TOPIC_INVALID';
   }
-  if (message.version < 0 || message.version > 0xffff_ffff) return 'MESSAGE_VERSION_INVALID';
+  if (message.version >>> 0 !== message.version) return 'MESSAGE_VERSION_INVALID';
   if (message.timestamp <= 0n || message.timestamp > TIMESTAMP_MAX) return 'MESSAGE_TIMESTAMP_INVALID';
   if (message.timestamp > BigInt(Math.ceil(nowMs + futureMs)) * 1_000_000n) return 'MESSAGE_TIMESTAMP_FUTURE';
   if (message.ephemeral) return 'MESSAGE_EPHEMERAL';
@@ -64,6 +64,8 @@ export function messageFault(
 }
 
 function topicFits(topic: string, limits: Limits): boolean {
+  // Text never has more units than bytes: an overlong topic is refused before it is encoded.
+  if (topic.length > limits.messageTopicBytes) return false;
   const bytes = topicBytes(topic);
   return bytes !== undefined && bytes.length <= limits.messageTopicBytes;
 }

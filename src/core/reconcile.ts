@@ -58,7 +58,7 @@ export const WAKU_POLICY: ReconcilePolicy = {
   partItems: 1300,
   fingerprintSpanNs: 8,
   echo: 'everything',
-  echoItems: 20_000,
+  echoItems: 200_000,
   replyItems: 400_000,
 };
 
@@ -92,12 +92,12 @@ export function openingClaims(
 
 /**
  * The first claims of an initiator as they are to be read. A stock nwaku fingerprints its window with the upper
- * time included, but sends a bound without it: where only that reading can explain the fingerprint, the last
- * range is taken to end one nanosecond later, so that ids at the very end are not missed.
+ * time included, but sends a bound without it: where the plain reading does not explain the fingerprint, the
+ * last range is taken to end with that nanosecond, so that ids at the very end are not missed.
  */
 export function acceptOpening(index: RangeIndex, claims: readonly Claim[]): readonly Claim[] {
   const last = claims.at(-1);
-  if (last?.kind !== 'fingerprint' || !hasZeroHash(last.upper)) return claims;
+  if (last?.kind !== 'fingerprint') return claims;
   const digest = new Uint32Array(HASH_WORDS);
   index.digest(last.lower, last.upper, digest);
   if (sameWords(digest, last.fingerprint)) return claims;
@@ -115,10 +115,17 @@ export function reconcileStep(
   policy: ReconcilePolicy,
 ): StepResult {
   const reply = new Reply(index, policy);
+  let reached: Uint32Array | undefined;
   for (const claim of claims) {
-    if (claim.kind === 'skip') reply.skip(claim.lower, claim.upper);
-    else if (claim.kind === 'fingerprint') reply.toFingerprint(claim.lower, claim.upper, claim.fingerprint);
-    else reply.toItems(claim);
+    // The hash of a lower bound is not on the wire: ranges cut within one timestamp come in overlapping, and
+    // would be answered over and over. Each is taken to begin where the one before it ended.
+    const overlaps = reached !== undefined && compareIds(claim.lower, 0, reached, 0) < 0;
+    const lower = overlaps ? reached! : claim.lower;
+    if (overlaps && compareIds(lower, 0, claim.upper, 0) >= 0) continue;
+    reached = exclusive(claim.upper);
+    if (claim.kind === 'skip') reply.skip(lower, claim.upper);
+    else if (claim.kind === 'fingerprint') reply.toFingerprint(lower, claim.upper, claim.fingerprint);
+    else reply.toItems({ ...claim, lower });
   }
   return { reply: mergeSkips(reply.claims), have: reply.have, need: reply.need, unnamed: reply.unnamed };
 }

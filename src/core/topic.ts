@@ -3,10 +3,12 @@
  * takes any bytes, so such messages exist and must hash to the same identity here. A byte that is not part
  * of valid UTF-8 is held as the lone surrogate U+DC80..U+DCFF (as in PEP 383), which no valid text contains.
  */
+import { LIMITS } from '../limits.ts';
+
 const encoder = new TextEncoder();
 const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** Topics repeat from message to message: the last few are remembered. */
+/** Topics repeat from message to message: the last few are remembered, unless they are too long to be stored. */
 const encodedTopics = new Map<string, Uint8Array>();
 const ENCODED_TOPICS_MAX = 256;
 
@@ -16,6 +18,7 @@ export function topicBytes(topic: string): Uint8Array | undefined {
   if (known !== undefined) return known;
   const bytes = topic.isWellFormed() ? encoder.encode(topic) : escapedBytes(topic);
   if (bytes === undefined) return undefined;
+  if (bytes.length > LIMITS.messageTopicBytes) return bytes;
   if (encodedTopics.size >= ENCODED_TOPICS_MAX) encodedTopics.clear();
   encodedTopics.set(topic, bytes);
   return bytes;
@@ -43,31 +46,38 @@ function escapedBytes(topic: string): Uint8Array | undefined {
   return Uint8Array.from(bytes);
 }
 
-/** Takes the longest valid character at each place, and escapes the byte where there is none. */
+/** Takes the valid character at each place, and escapes the byte where there is none. One pass, no exceptions. */
 function escapedText(bytes: Uint8Array): string {
   let text = '';
   let at = 0;
   while (at < bytes.length) {
     const width = validWidth(bytes, at);
-    if (width === 0) {
-      text += String.fromCharCode(0xdc00 + bytes[at]!);
-      at += 1;
-    } else {
-      text += strict.decode(bytes.subarray(at, at + width));
-      at += width;
-    }
+    text += width === 0 ? String.fromCharCode(0xdc00 + bytes[at]!) : characterAt(bytes, at, width);
+    at += Math.max(1, width);
   }
   return text;
 }
 
+/** Bytes of the character that begins here, or 0 when none does: the table of well-formed UTF-8 (Unicode 3-7). */
 function validWidth(bytes: Uint8Array, at: number): number {
-  for (let width = 1; width <= 4 && at + width <= bytes.length; width++) {
-    try {
-      strict.decode(bytes.subarray(at, at + width));
-      return width;
-    } catch {
-      // Not a whole character yet, or never one.
-    }
+  const lead = bytes[at]!;
+  if (lead < 0x80) return 1;
+  if (lead < 0xc2 || lead > 0xf4) return 0;
+  const width = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  if (at + width > bytes.length) return 0;
+  // The second byte rules out overlong forms, surrogates, and what lies beyond U+10FFFF.
+  const second = bytes[at + 1]!;
+  if (second < (lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80)) return 0;
+  if (second > (lead === 0xed ? 0x9f : lead === 0xf4 ? 0x8f : 0xbf)) return 0;
+  for (let place = at + 2; place < at + width; place++) {
+    if ((bytes[place]! & 0xc0) !== 0x80) return 0;
   }
-  return 0;
+  return width;
+}
+
+function characterAt(bytes: Uint8Array, at: number, width: number): string {
+  if (width === 1) return String.fromCharCode(bytes[at]!);
+  let point = bytes[at]! & (0x7f >> width);
+  for (let place = at + 1; place < at + width; place++) point = (point << 6) | (bytes[place]! & 0x3f);
+  return String.fromCodePoint(point);
 }

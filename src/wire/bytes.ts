@@ -118,7 +118,8 @@ export class ByteWriter {
   }
 
   leb64(high: number, low: number): void {
-    this.#reserve(10);
+    // Most writers know their size: only at their very end is it worth counting what is truly needed.
+    if (this.#length + 10 > this.#bytes.length) this.#reserve(lebLength64(high, low));
     let restHigh = high >>> 0;
     let restLow = low >>> 0;
     while (restHigh !== 0 || restLow > 0x7f) {

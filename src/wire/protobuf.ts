@@ -71,3 +71,13 @@ export function writeBytesField(writer: ByteWriter, number: number, bytes: Uint8
 export function bytesFieldLength(number: number, length: number): number {
   return lebLength(number * 8) + lebLength(length) + length;
 }
+
+/** sint64: the sign is the lowest bit. */
+export function zigzag(value: bigint): bigint {
+  return BigInt.asUintN(64, (value << 1n) ^ (value >> 63n));
+}
+
+export function unzigzag(high: number, low: number): bigint {
+  const raw = (BigInt(high) << 32n) | BigInt(low);
+  return (raw >> 1n) ^ -(raw & 1n);
+}

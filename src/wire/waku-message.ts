@@ -12,9 +12,11 @@ import {
   bytesFieldLength,
   LENGTH_DELIMITED,
   readFields,
+  unzigzag,
   VARINT,
   writeBytesField,
   writeVarintField,
+  zigzag,
 } from './protobuf.ts';
 
 const PUBSUB_TOPIC = 1;
@@ -143,13 +145,4 @@ function requiredBytes(topic: string): Uint8Array {
   const bytes = topicBytes(topic);
   if (bytes === undefined) throw new LacunaError('MESSAGE_TOPIC_INVALID', 'a topic has no bytes');
   return bytes;
-}
-
-function zigzag(value: bigint): bigint {
-  return BigInt.asUintN(64, (value << 1n) ^ (value >> 63n));
-}
-
-function unzigzag(high: number, low: number): bigint {
-  const raw = (BigInt(high) << 32n) | BigInt(low);
-  return (raw >> 1n) ^ -(raw & 1n);
 }

@@ -176,7 +176,9 @@ function readTopics(reader: ByteReader): string[] {
   if (count > LIMITS.payloadTopics) throw new LacunaError('WIRE_LIMIT', `${count} topics`);
   const topics: string[] = [];
   for (let index = 0; index < count; index++) {
-    topics.push(topicFromBytes(reader.take(readRoomyVarint(reader))));
+    const length = readRoomyVarint(reader);
+    if (length > LIMITS.messageTopicBytes) throw new LacunaError('WIRE_LIMIT', `a topic of ${length} bytes`);
+    topics.push(topicFromBytes(reader.take(length)));
   }
   return topics;
 }

@@ -1,0 +1,102 @@
+/** What every command starts from: the common options, the configuration, and the store of the data folder. */
+import { type Command, Option } from 'commander';
+import { type Config, loadConfig } from '../config.ts';
+import { TIMESTAMP_MAX } from '../core/sync-id.ts';
+import type { Logger } from '../ports.ts';
+import { LevelMessageStore } from '../store/message-store.ts';
+import { type LogLevel, systemClock, systemLogger, systemSha256 } from '../system.ts';
+import { parseTimeNs } from '../time.ts';
+
+export interface CommonOptions {
+  readonly json?: boolean;
+  readonly config?: string;
+  readonly data?: string;
+  readonly logLevel?: LogLevel;
+}
+
+export interface WindowOptions {
+  readonly since?: string;
+  readonly until?: string;
+}
+
+export interface TopicOptions {
+  readonly pubsubTopic?: string[];
+  readonly contentTopic?: string[];
+}
+
+export function withCommonOptions(command: Command): Command {
+  return command
+    .option('--data <dir>', 'data folder (default ./lacuna-data; LACUNA_DATA)')
+    .option('--config <file>', 'configuration file, YAML')
+    .option('--json', 'print JSON on stdout for scripts')
+    .addOption(
+      new Option('--log-level <level>', 'how much to log on stderr').choices([
+        'debug',
+        'info',
+        'warn',
+        'error',
+        'silent',
+      ]),
+    );
+}
+
+export function withWindowOptions(command: Command): Command {
+  return command
+    .option('--since <time>', 'from this time on: RFC 3339, a duration back (24h, 30d), now, or ns')
+    .option('--until <time>', 'up to this time, itself not included');
+}
+
+export function withTopicOptions(command: Command): Command {
+  return command
+    .option('--pubsub-topic <topic...>', 'only these pubsub topics')
+    .option('--content-topic <topic...>', 'only these content topics');
+}
+
+export interface Context {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly json: boolean;
+}
+
+/** `quietLevel` is the log level where the operator named none. */
+export async function contextOf(options: CommonOptions, quietLevel: LogLevel = 'warn'): Promise<Context> {
+  const config = await loadConfig({
+    flags: { logLevel: undefined, ...options } as Record<string, unknown>,
+    environment: { LACUNA_LOG_LEVEL: quietLevel, ...process.env },
+    file: options.config ?? process.env['LACUNA_CONFIG'],
+  });
+  return { config, log: systemLogger(config.logLevel), json: options.json ?? false };
+}
+
+export async function openStore(context: Context, create: boolean): Promise<LevelMessageStore> {
+  return await LevelMessageStore.open({
+    directory: context.config.data,
+    create,
+    clock: systemClock,
+    log: context.log,
+    sha256: systemSha256,
+  });
+}
+
+/** Opens the store, and closes it however the work ends. */
+export async function withStore<T>(
+  context: Context,
+  create: boolean,
+  work: (store: LevelMessageStore) => Promise<T>,
+): Promise<T> {
+  const store = await openStore(context, create);
+  try {
+    return await work(store);
+  } finally {
+    await store.close();
+  }
+}
+
+/** The window of the options; all of time where they say nothing. */
+export function windowOf(options: WindowOptions): { sinceNs: bigint; untilNs: bigint } {
+  const now = systemClock.nowMs();
+  return {
+    sinceNs: options.since === undefined ? 0n : parseTimeNs(options.since, now),
+    untilNs: options.until === undefined ? TIMESTAMP_MAX : parseTimeNs(options.until, now),
+  };
+}

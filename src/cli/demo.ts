@@ -1,0 +1,3 @@
+/** `demo`: placeholder. */
+import type { Command } from 'commander';
+export function addDemoCommand(_program: Command): void {}

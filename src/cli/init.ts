@@ -1,0 +1,41 @@
+/** `init`, `id` and `config validate`: the data folder and its key, the peer id, the check of a configuration. */
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { loadIdentity, loadOrCreateIdentity, peerIdOf } from '../identity.ts';
+import { type CommonOptions, contextOf, openStore, withCommonOptions } from './context.ts';
+import { print, printJson } from './output.ts';
+
+export function addInitCommands(program: Command): void {
+  withCommonOptions(
+    program.command('init').description('make the data folder, the store and the node key'),
+  ).action(runInit);
+  withCommonOptions(program.command('id').description('print the peer id of this data folder')).action(runId);
+  const config = program.command('config').description('look at the configuration');
+  withCommonOptions(
+    config.command('validate').description('check flags, environment and file, and print what results'),
+  ).action(runValidate);
+}
+
+async function runInit(options: CommonOptions): Promise<void> {
+  const context = await contextOf(options);
+  const { data } = context.config;
+  const store = await openStore(context, true);
+  const messages = store.count;
+  await store.close();
+  const peerId = peerIdOf(await loadOrCreateIdentity(data));
+  if (context.json) printJson({ data: resolve(data), peerId, messages });
+  else print(`data folder  ${resolve(data)}\npeer id      ${peerId}\nmessages     ${messages}`);
+}
+
+async function runId(options: CommonOptions): Promise<void> {
+  const { config, json } = await contextOf(options);
+  const peerId = peerIdOf(await loadIdentity(config.data));
+  if (json) printJson({ peerId });
+  else print(peerId);
+}
+
+async function runValidate(options: CommonOptions): Promise<void> {
+  const { config, json } = await contextOf(options, 'info');
+  if (json) printJson({ valid: true, config });
+  else print(`valid\n${JSON.stringify(config, undefined, 2)}`);
+}

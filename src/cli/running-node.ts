@@ -1,0 +1,101 @@
+/** A node that runs on this data folder, reached over its HTTP interface. It leaves its address in `http.json`. */
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { isErrorCode, LacunaError } from '../errors.ts';
+import { LIMITS } from '../limits.ts';
+import type { AppendResult } from '../ports.ts';
+import { writeDurably } from '../store/durable-file.ts';
+
+const FILE_NAME = 'http.json';
+const PROBE_MS = 1_000;
+
+const appendResult = z.object({ stored: z.number(), duplicate: z.number() });
+const failure = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
+
+export async function announceHttp(directory: string, url: string): Promise<void> {
+  await writeDurably(join(directory, FILE_NAME), `${JSON.stringify({ url })}\n`);
+}
+
+export async function withdrawHttp(directory: string): Promise<void> {
+  await rm(join(directory, FILE_NAME), { force: true });
+}
+
+export interface RunningNode {
+  readonly url: string;
+  /** Stores message lines; resolves when they are on the disk there. */
+  ingest(lines: readonly string[]): Promise<AppendResult>;
+  post(path: string, body: unknown): Promise<unknown>;
+  get(path: string): Promise<unknown>;
+}
+
+/** undefined when no node runs on this folder, or it has no HTTP interface. */
+export async function runningNode(directory: string): Promise<RunningNode | undefined> {
+  const url = await announcedUrl(directory);
+  if (url === undefined || !(await answers(url))) return undefined;
+  return {
+    url,
+    async ingest(lines) {
+      const result = { stored: 0, duplicate: 0 };
+      for (const body of bodies(lines)) {
+        const answer = appendResult.parse(await request(url, 'POST', '/store/v1/messages', body));
+        result.stored += answer.stored;
+        result.duplicate += answer.duplicate;
+      }
+      return result;
+    },
+    post: (path, body) => request(url, 'POST', path, JSON.stringify(body)),
+    get: (path) => request(url, 'GET', path),
+  };
+}
+
+async function announcedUrl(directory: string): Promise<string | undefined> {
+  try {
+    const json: unknown = JSON.parse(await readFile(join(directory, FILE_NAME), 'utf8'));
+    return z.object({ url: z.url() }).parse(json).url;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A file that a killed node left behind names a port that nobody, or somebody else, listens on. */
+async function answers(url: string): Promise<boolean> {
+  try {
+    const response = await fetch(`${url}/api/v1/status`, { signal: AbortSignal.timeout(PROBE_MS) });
+    return z.object({ peerId: z.string() }).safeParse(await response.json()).success;
+  } catch {
+    return false;
+  }
+}
+
+/** JSON arrays of lines, each well under the limit of a body. */
+function* bodies(lines: readonly string[]): Generator<string> {
+  let batch: string[] = [];
+  let bytes = 0;
+  for (const line of lines) {
+    if (bytes + line.length * 2 > LIMITS.httpBodyBytes && batch.length > 0) {
+      yield `[${batch.join(',')}]`;
+      batch = [];
+      bytes = 0;
+    }
+    batch.push(line);
+    bytes += line.length + 1;
+  }
+  if (batch.length > 0) yield `[${batch.join(',')}]`;
+}
+
+async function request(url: string, method: string, path: string, body?: string): Promise<unknown> {
+  let response: Response;
+  try {
+    response = await fetch(`${url}${path}`, { method, ...(body === undefined ? {} : { body }) });
+  } catch (error) {
+    throw new LacunaError('STORE_CLOSED', `the node at ${url} does not answer`, { cause: error });
+  }
+  const json: unknown = await response.json();
+  if (response.ok) return json;
+  const parsed = failure.safeParse(json);
+  if (!parsed.success)
+    throw new LacunaError('INTERNAL', `the node answered with HTTP status ${response.status}`);
+  const { code, message } = parsed.data.error;
+  throw new LacunaError(isErrorCode(code) ? code : 'INTERNAL', message);
+}

@@ -1,0 +1,105 @@
+/**
+ * The configuration of a node: schema, defaults, and where a value comes from. A flag beats the environment, the
+ * environment beats the file, the file beats the default. The limits that are not for configuring stand in
+ * `limits.ts`.
+ */
+import { readFile } from 'node:fs/promises';
+import { parseDocument } from 'yaml';
+import { z } from 'zod';
+import { LacunaError, systemCode } from './errors.ts';
+import { parseDurationMs } from './time.ts';
+
+const duration = z.union([z.string(), z.number()]).transform((value, context) => {
+  const ms = parseDurationMs(String(value));
+  if (ms === undefined)
+    context.addIssue({ code: 'custom', message: 'is not a duration such as 90s, 5m, 24h or 30d' });
+  return ms ?? 0;
+});
+const topic = z.string().min(1).max(1_024);
+const multiaddrText = z.string().startsWith('/');
+
+export const configSchema = z.strictObject({
+  /** The data folder. */
+  data: z.string().min(1).default('./lacuna-data'),
+  listen: z.array(multiaddrText).default(['/ip4/0.0.0.0/tcp/60000']),
+  peer: z.array(multiaddrText).default([]),
+  /** HOST:PORT on the loopback interface, or off. */
+  http: z.string().default('127.0.0.1:8645'),
+  pubsubTopic: z.array(topic).default([]),
+  contentTopic: z.array(topic).default([]),
+  /** Unset: taken from the pubsub topics, else 1 and not insisted on. */
+  clusterId: z.coerce.number().int().min(0).max(65_535).optional(),
+  syncInterval: duration.default(300_000),
+  syncRange: duration.default(3_600_000),
+  /** How far before now a periodic session's window ends. */
+  syncJitter: duration.default(20_000),
+  logLevel: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+});
+
+export type Config = z.output<typeof configSchema>;
+export type ConfigInput = z.input<typeof configSchema>;
+
+/** Options that may be given more than once, and as a comma-separated list in the environment. */
+const LISTS: ReadonlySet<string> = new Set(['listen', 'peer', 'pubsubTopic', 'contentTopic']);
+
+export interface ConfigSources {
+  readonly flags: Readonly<Record<string, unknown>>;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly file: string | undefined;
+}
+
+/** @throws LacunaError CONFIG_INVALID with the setting, its place and the cure. */
+export async function loadConfig(sources: ConfigSources): Promise<Config> {
+  const file = sources.file === undefined ? {} : await readConfigFile(sources.file);
+  const known = Object.keys(configSchema.shape);
+  const merged: Record<string, unknown> = { ...file };
+  for (const name of known) {
+    const variable = environmentName(name);
+    const text = sources.environment[variable];
+    if (text !== undefined) merged[name] = LISTS.has(name) ? text.split(',').filter(Boolean) : text;
+    if (sources.flags[name] !== undefined) merged[name] = sources.flags[name];
+  }
+  const parsed = configSchema.safeParse(merged);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const name =
+    issue?.path.join('.') || (issue?.code === 'unrecognized_keys' ? issue.keys.join(', ') : 'configuration');
+  const place = await placeOf(name, sources);
+  throw new LacunaError('CONFIG_INVALID', `${name}${place}: ${issue?.message ?? 'invalid'}`);
+}
+
+/** `syncInterval` → `LACUNA_SYNC_INTERVAL`. */
+export function environmentName(name: string): string {
+  return `LACUNA_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+}
+
+async function readConfigFile(path: string): Promise<Record<string, unknown>> {
+  const document = await parseYaml(path);
+  const [error] = document.errors;
+  if (error !== undefined) throw new LacunaError('CONFIG_INVALID', `${path}: ${error.message}`);
+  const content: unknown = document.toJS() ?? {};
+  if (typeof content !== 'object' || content === null || Array.isArray(content)) {
+    throw new LacunaError('CONFIG_INVALID', `${path}: must hold settings as 'name: value' lines`);
+  }
+  return content as Record<string, unknown>;
+}
+
+async function parseYaml(path: string): Promise<ReturnType<typeof parseDocument>> {
+  try {
+    return parseDocument(await readFile(path, 'utf8'));
+  } catch (error) {
+    const reason = systemCode(error) === 'ENOENT' ? 'there is no such file' : 'cannot be read';
+    throw new LacunaError('CONFIG_INVALID', `${path}: ${reason}`, { cause: error });
+  }
+}
+
+/** Which source the faulty value came from; for a file, its line. */
+async function placeOf(name: string, sources: ConfigSources): Promise<string> {
+  const key = name.split('.')[0]!;
+  if (sources.flags[key] !== undefined) return ' (command line)';
+  if (sources.environment[environmentName(key)] !== undefined) return ` (${environmentName(key)})`;
+  if (sources.file === undefined) return '';
+  const lines = (await readFile(sources.file, 'utf8')).split('\n');
+  const line = lines.findIndex((text) => text.trimStart().startsWith(`${key.split(',')[0]}:`));
+  return line < 0 ? ` (${sources.file})` : ` (${sources.file}:${line + 1})`;
+}

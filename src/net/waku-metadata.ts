@@ -1,0 +1,72 @@
+/**
+ * Serves and asks `/vac/waku/metadata/1.0.0`. A node that names its cluster has nothing to do with peers of
+ * another one (64/WAKU2-NETWORK): they are told apart here and disconnected.
+ */
+import type { Connection } from '@libp2p/interface';
+import { LacunaError, toLacunaError } from '../errors.ts';
+import { LIMITS } from '../limits.ts';
+import { decodeMetadata, encodeMetadata, type WakuMetadata } from '../wire/waku-metadata.ts';
+import type { Host } from './host.ts';
+import { METADATA } from './protocols.ts';
+
+export async function serveMetadata(host: Host, own: WakuMetadata): Promise<void> {
+  await host.serve(METADATA, LIMITS.metadataFrameBytes, async (_connection, channel) => {
+    try {
+      // The answer does not depend on the question; reading it keeps to the order of the protocol.
+      const question = await channel.read(LIMITS.metadataMs);
+      if (question !== undefined) await channel.write([encodeMetadata(own)]);
+      await channel.close();
+    } catch (error) {
+      channel.abort(new Error(toLacunaError(error).code));
+    }
+  });
+}
+
+export class ClusterCheck {
+  readonly #host: Host;
+  readonly #own: WakuMetadata;
+  readonly #enforced: boolean;
+  readonly #admitted = new WeakMap<Connection, Promise<void>>();
+
+  /** `enforced` is false where the operator named no cluster: then any peer will do. */
+  constructor(host: Host, own: WakuMetadata, enforced: boolean) {
+    this.#host = host;
+    this.#own = own;
+    this.#enforced = enforced;
+  }
+
+  /**
+   * Resolves when the peer may take part. Asked once for each connection.
+   *
+   * @throws LacunaError PEER_CLUSTER; the connection is closed then.
+   */
+  async admit(connection: Connection): Promise<void> {
+    if (!this.#enforced) return;
+    const asked = this.#admitted.get(connection) ?? this.#ask(connection);
+    this.#admitted.set(connection, asked);
+    await asked;
+  }
+
+  async #ask(connection: Connection): Promise<void> {
+    const theirs = await this.#metadataOf(connection);
+    if (theirs?.clusterId === undefined || theirs.clusterId === this.#own.clusterId) return;
+    await connection.close().catch(() => undefined);
+    throw new LacunaError(
+      'PEER_CLUSTER',
+      `the peer serves cluster ${theirs.clusterId}, this node serves ${this.#own.clusterId}`,
+    );
+  }
+
+  /** undefined when the peer does not speak the protocol, or says nothing that can be read. */
+  async #metadataOf(connection: Connection): Promise<WakuMetadata | undefined> {
+    try {
+      const channel = await this.#host.open(connection, METADATA, LIMITS.metadataFrameBytes);
+      await channel.write([encodeMetadata(this.#own)]);
+      const answer = await channel.read(LIMITS.metadataMs);
+      await channel.close();
+      return answer === undefined ? undefined : decodeMetadata(answer);
+    } catch {
+      return undefined;
+    }
+  }
+}

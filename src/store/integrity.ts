@@ -1,0 +1,102 @@
+/**
+ * The proof that the store is whole: every message hashes to its identity, every message has its three index
+ * entries, and there is no index entry without its message. With `repair`, damaged messages are set aside (a peer
+ * has them), missing entries are written and stray ones removed.
+ */
+import { compareIds, HASH_BYTES, ID_BYTES } from '../core/sync-id.ts';
+import type { Operation } from './database.ts';
+import { ALL_HASHES, ALL_MESSAGES, ALL_TOPICS, idOfKey, type KeyRange } from './keys.ts';
+import { decodeIfWhole, type LevelMessageStore } from './message-store.ts';
+
+export interface IntegrityReport {
+  /** Messages looked at. */
+  checked: number;
+  /** Messages that do not hash to their identity, and index entries missing or astray. */
+  damaged: number;
+  repaired: number;
+}
+
+/** Reads the whole store, in bounded memory. `onProgress` is told how many messages were looked at. */
+export async function verifyStore(
+  store: LevelMessageStore,
+  repair: boolean,
+  onProgress: (checked: number) => void = () => undefined,
+): Promise<IntegrityReport> {
+  const report: IntegrityReport = { checked: 0, damaged: 0, repaired: 0 };
+  for await (const chunk of store.database.entries(ALL_MESSAGES)) {
+    const operations: Operation[] = [];
+    for (const [key, encoded] of chunk) {
+      const id = idOfKey(key);
+      const message = decodeIfWhole(encoded);
+      report.checked += 1;
+      if (message === undefined || compareIds(store.idOf(message), 0, id, 0) !== 0) {
+        report.damaged += 1;
+        if (!repair) continue;
+        await store.quarantine(id, encoded);
+        report.repaired += 1;
+      } else {
+        // The message itself is first, its index entries follow.
+        operations.push(...store.operationsFor(id, message, encoded).slice(1));
+      }
+    }
+    await checkEntries(store, operations, repair, report);
+    onProgress(report.checked);
+  }
+  await removeStrays(store, ALL_HASHES, idOfHashEntry, repair, report);
+  await removeStrays(store, ALL_TOPICS.pubsub, idOfKey, repair, report);
+  await removeStrays(store, ALL_TOPICS.content, idOfKey, repair, report);
+  return report;
+}
+
+/** Compares expected index entries with what is there. */
+async function checkEntries(
+  store: LevelMessageStore,
+  expected: Operation[],
+  repair: boolean,
+  report: IntegrityReport,
+): Promise<void> {
+  const found = await store.database.getMany(expected.map(({ key }) => key));
+  const wrong = expected.filter((operation, index) => !sameValue(operation, found[index]));
+  report.damaged += wrong.length;
+  if (!repair) return;
+  await store.amend(wrong);
+  report.repaired += wrong.length;
+}
+
+/** Finds index entries whose message is not there. */
+async function removeStrays(
+  store: LevelMessageStore,
+  range: KeyRange,
+  idOfEntry: (key: Uint8Array, value: Uint8Array) => Uint32Array | undefined,
+  repair: boolean,
+  report: IntegrityReport,
+): Promise<void> {
+  for await (const chunk of store.database.entries(range)) {
+    const strays: Operation[] = [];
+    for (const [key, value] of chunk) {
+      const id = idOfEntry(key, value);
+      // The ids in memory were read from the messages themselves.
+      if (id === undefined || !store.has(id)) strays.push({ type: 'del', key });
+    }
+    report.damaged += strays.length;
+    if (!repair) continue;
+    await store.amend(strays);
+    report.repaired += strays.length;
+  }
+}
+
+/** The hash is in the key, the time in the value. */
+function idOfHashEntry(key: Uint8Array, value: Uint8Array): Uint32Array | undefined {
+  if (value.length !== 8) return undefined;
+  const bytes = new Uint8Array(ID_BYTES);
+  bytes.set(value);
+  bytes.set(key.subarray(key.length - HASH_BYTES), value.length);
+  return idOfKey(bytes);
+}
+
+function sameValue(operation: Operation, found: Uint8Array | undefined): boolean {
+  if (operation.type !== 'put' || found === undefined) return false;
+  return (
+    operation.value.length === found.length && operation.value.every((byte, index) => byte === found[index])
+  );
+}

@@ -1,0 +1,361 @@
+/**
+ * The message store: messages by (timestamp, hash) with their indexes in LevelDB, and the ordered index of ids in
+ * memory. What is acknowledged is on the disk; what is served was hashed again on the way out.
+ */
+import { join } from 'node:path';
+import { DigestTree } from '../core/digest-tree.ts';
+import { messageHash, type WakuMessage } from '../core/message.ts';
+import type { RangeIndex } from '../core/range-index.ts';
+import { isEverything, type Scope } from '../core/scope.ts';
+import { boundAt, compareIds, hashOf, ID_WORDS, makeId, readIdBytes, SyncIdList } from '../core/sync-id.ts';
+import { LacunaError, toLacunaError } from '../errors.ts';
+import { LIMITS } from '../limits.ts';
+import type { AppendResult, Clock, Logger, MessageStore, Sha256, StoredMessage } from '../ports.ts';
+import { decodeMessageAndTopic } from '../wire/waku-message.ts';
+import { Database, type Operation } from './database.ts';
+import {
+  ALL_MESSAGES,
+  hashKey,
+  hashKeyOf,
+  idOfKey,
+  messageKey,
+  messageRange,
+  quarantineKey,
+  type TopicKind,
+  timeBytes,
+  topicIndexKey,
+  topicKey,
+  topicRange,
+} from './keys.ts';
+import { newSidecar, readSidecar, type Sidecar, writeSidecar } from './sidecar.ts';
+import { type Change, Writer } from './writer.ts';
+
+export interface StoreOptions {
+  readonly directory: string;
+  /** Make a store where there is none; otherwise STORE_MISSING. */
+  readonly create: boolean;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly sha256: Sha256;
+  /** Lets a test stand between the store and its database. */
+  readonly openDatabase?: (location: string, mayCreate: boolean) => Promise<Database>;
+}
+
+export interface StoreEntry {
+  readonly id: Uint32Array;
+  readonly message: WakuMessage;
+  readonly encoded: Uint8Array;
+}
+
+const TOPIC_KEYS_REMEMBERED = 1_000;
+
+export class LevelMessageStore implements MessageStore {
+  readonly database: Database;
+  readonly #options: StoreOptions;
+  readonly #writer: Writer;
+  readonly #tree: DigestTree;
+  readonly #topicKeys = new Map<string, Uint8Array>();
+  #sidecar: Sidecar;
+  #quarantined = 0;
+
+  private constructor(options: StoreOptions, database: Database, tree: DigestTree, sidecar: Sidecar) {
+    this.#options = options;
+    this.database = database;
+    this.#tree = tree;
+    this.#sidecar = sidecar;
+    this.#writer = new Writer(database, options.clock, options.log);
+  }
+
+  /**
+   * @throws LacunaError STORE_MISSING, STORE_LOCKED, STORE_FORMAT, STORE_DAMAGED.
+   */
+  static async open(options: StoreOptions): Promise<LevelMessageStore> {
+    const { directory, log } = options;
+    const sidecar = await readSidecar(directory);
+    if (sidecar === undefined && !options.create) {
+      throw new LacunaError('STORE_MISSING', `no store in ${directory}`);
+    }
+    const openDatabase = options.openDatabase ?? Database.open;
+    const database = await openDatabase(join(directory, 'store'), sidecar === undefined);
+    try {
+      let tree = await loadTree(database);
+      if (sidecar !== undefined && tree.count < sidecar.count) {
+        // LevelDB opens with missing tables as if nothing were wrong; its repair finds them again.
+        log.warn({ count: tree.count, expected: sidecar.count }, 'messages are missing: repairing the store');
+        await database.repair();
+        tree = await loadTree(database);
+        if (tree.count < sidecar.count) {
+          const lost = sidecar.count - tree.count;
+          log.error({ code: 'STORE_DAMAGED', lost }, 'messages were lost: sync with a peer to get them back');
+        }
+      }
+      const current = sidecar ?? newSidecar(options.clock.nowMs());
+      if (sidecar === undefined) await writeSidecar(directory, current);
+      return new LevelMessageStore(options, database, tree, current);
+    } catch (error) {
+      await database.close();
+      throw error;
+    }
+  }
+
+  get count(): number {
+    return this.#tree.count;
+  }
+
+  get storeId(): string {
+    return this.#sidecar.storeId;
+  }
+
+  get writable(): boolean {
+    return this.#writer.state === 'ready';
+  }
+
+  /** Why the store takes no writes, if so. */
+  get fault(): LacunaError | undefined {
+    return this.#writer.fault;
+  }
+
+  /** Messages that were found not to hash to their identity since the store was opened. */
+  get quarantined(): number {
+    return this.#quarantined;
+  }
+
+  /** Writes out what waits, remembers the count, and lets go of the files. */
+  async close(): Promise<void> {
+    await this.#writer.close();
+    try {
+      this.#sidecar = { ...this.#sidecar, count: this.#tree.count };
+      await writeSidecar(this.#options.directory, this.#sidecar);
+    } finally {
+      await this.database.close();
+    }
+  }
+
+  has(id: Uint32Array): boolean {
+    return this.#tree.has(id);
+  }
+
+  async append(messages: readonly StoredMessage[]): Promise<AppendResult> {
+    const stored = await this.#writer.submit(messages.map((message) => this.#change(message)));
+    return { stored, duplicate: messages.length - stored };
+  }
+
+  /** How many messages lie in `[sinceNs, untilNs)`. */
+  countBetween(sinceNs: bigint, untilNs: bigint): number {
+    return this.#tree.rank(boundAt(untilNs)) - this.#tree.rank(boundAt(sinceNs));
+  }
+
+  async index(scope: Scope, sinceNs: bigint, untilNs: bigint): Promise<RangeIndex> {
+    if (isEverything(scope)) return this.#tree.snapshot();
+    const byPubsub = scope.pubsubTopics.length > 0;
+    const kind: TopicKind = byPubsub ? 'pubsub' : 'content';
+    const topics = byPubsub ? scope.pubsubTopics : scope.contentTopics;
+    const wanted = byPubsub && scope.contentTopics.length > 0 ? this.#keySet(scope.contentTopics) : undefined;
+    const ids = new SyncIdList();
+    for (const topic of new Set(topics)) {
+      const range = topicRange(kind, this.#topicKey(topic), boundAt(sinceNs), boundAt(untilNs));
+      for await (const entries of this.database.entries(range)) {
+        for (const [key, otherTopic] of entries) {
+          if (wanted !== undefined && !wanted.has(latin1(otherTopic))) continue;
+          const id = idOfKey(key);
+          if (this.#tree.has(id)) ids.push(id, 0);
+        }
+      }
+    }
+    return DigestTree.from(ids);
+  }
+
+  async *read(ids: SyncIdList): AsyncGenerator<Uint8Array> {
+    for (let row = 0; row < ids.count; row += LIMITS.readBatchMessages) {
+      const batch = ids.slice(row, Math.min(row + LIMITS.readBatchMessages, ids.count));
+      const keys = Array.from({ length: batch.count }, (_, index) =>
+        messageKey(batch.words, index * ID_WORDS),
+      );
+      const values = await this.database.getMany(keys);
+      for (const [index, value] of values.entries()) {
+        if (value === undefined) continue;
+        const id = batch.at(index);
+        if (this.#check(id, value) !== undefined) yield value;
+      }
+    }
+  }
+
+  /** Messages by hash, in the order asked for; unknown ones are left out. */
+  async readByHash(hashes: readonly Uint8Array[]): Promise<StoreEntry[]> {
+    const found: StoreEntry[] = [];
+    for (let from = 0; from < hashes.length; from += LIMITS.readBatchMessages) {
+      const batch = hashes.slice(from, from + LIMITS.readBatchMessages);
+      found.push(...(await this.#readBatchByHash(batch)));
+    }
+    return found;
+  }
+
+  /** The messages of a range in order, in chunks, each checked. */
+  async *entries(sinceNs: bigint, untilNs: bigint): AsyncGenerator<StoreEntry[]> {
+    const range = messageRange(boundAt(sinceNs), boundAt(untilNs));
+    for await (const chunk of this.database.entries(range)) {
+      const checked: StoreEntry[] = [];
+      for (const [key, encoded] of chunk) {
+        const id = idOfKey(key);
+        const message = this.#check(id, encoded);
+        if (message !== undefined) checked.push({ id, message, encoded });
+      }
+      yield checked;
+    }
+  }
+
+  /** The topic key under which a message's index entries lie. */
+  topicKeyOf(topic: string): Uint8Array {
+    return this.#topicKey(topic);
+  }
+
+  /** The identity of a message by its content. */
+  idOf(message: WakuMessage): Uint32Array {
+    return makeId(message.timestamp, messageHash(message, this.#options.sha256));
+  }
+
+  /**
+   * Sets bytes aside that do not hash to their id: they leave the index, so that a session finds the message
+   * missing and fetches it again.
+   */
+  async quarantine(id: Uint32Array, encoded: Uint8Array): Promise<void> {
+    const operations: Operation[] = [
+      { type: 'put', key: quarantineKey(id), value: encoded },
+      { type: 'del', key: messageKey(id) },
+      { type: 'del', key: hashKey(id) },
+    ];
+    const change: Change = {
+      bytes: encoded.length,
+      verifyKey: quarantineKey(id),
+      operations: () => (this.#tree.has(id) ? operations : undefined),
+      applied: () => this.#tree.remove(id),
+    };
+    this.#quarantined += await this.#writer.submit([change]);
+  }
+
+  /** Writes and removes index entries, for a repair. */
+  async amend(operations: Operation[]): Promise<void> {
+    if (operations.length === 0) return;
+    const change: Change = {
+      bytes: operations.length * 128,
+      verifyKey: operations[0]!.key,
+      operations: () => operations,
+      applied: () => true,
+    };
+    await this.#writer.submit([change]);
+  }
+
+  /** The operations that put a message and its index entries into the store. */
+  operationsFor(id: Uint32Array, message: WakuMessage, encoded: Uint8Array): Operation[] {
+    const pubsub = this.#topicKey(message.pubsubTopic);
+    const content = this.#topicKey(message.contentTopic);
+    return [
+      { type: 'put', key: messageKey(id), value: encoded },
+      { type: 'put', key: hashKey(id), value: timeBytes(id) },
+      { type: 'put', key: topicIndexKey('pubsub', pubsub, id), value: content },
+      { type: 'put', key: topicIndexKey('content', content, id), value: pubsub },
+    ];
+  }
+
+  #change(stored: StoredMessage): Change {
+    const { id, message, encoded } = stored;
+    return {
+      bytes: encoded.length,
+      verifyKey: messageKey(id),
+      operations: () => (this.#tree.has(id) ? undefined : this.operationsFor(id, message, encoded)),
+      applied: () => this.#tree.insert(id),
+    };
+  }
+
+  /**
+   * Two look-ups, hash to time and id to message. Each is cut in two that run side by side, as LevelDB answers
+   * one `getMany` on one thread.
+   */
+  async #readBatchByHash(hashes: readonly Uint8Array[]): Promise<StoreEntry[]> {
+    const middle = Math.ceil(hashes.length / 2);
+    const halves = [hashes.slice(0, middle), hashes.slice(middle)].filter((half) => half.length > 0);
+    const found = await Promise.all(halves.map((half) => this.#readHalfByHash(half)));
+    return found.flat();
+  }
+
+  async #readHalfByHash(hashes: readonly Uint8Array[]): Promise<StoreEntry[]> {
+    const times = await this.database.getMany(hashes.map(hashKeyOf));
+    const ids: Uint32Array[] = [];
+    for (const [index, time] of times.entries()) {
+      if (time?.length === 8) ids.push(idFrom(time, hashes[index]!));
+    }
+    const values = await this.database.getMany(ids.map((id) => messageKey(id)));
+    const entries: StoreEntry[] = [];
+    for (const [index, encoded] of values.entries()) {
+      if (encoded === undefined) continue;
+      const id = ids[index]!;
+      const message = this.#check(id, encoded);
+      if (message !== undefined) entries.push({ id, message, encoded });
+    }
+    return entries;
+  }
+
+  /** The message, if the bytes hash to the id; else they are set aside. */
+  #check(id: Uint32Array, encoded: Uint8Array): WakuMessage | undefined {
+    const message = decodeIfWhole(encoded);
+    if (message !== undefined && compareIds(this.idOf(message), 0, id, 0) === 0) return message;
+    this.#options.log.error(
+      { code: 'STORE_DAMAGED', messageHash: `0x${Buffer.from(hashOf(id)).toString('hex')}` },
+      'a stored message does not hash to its identity: set aside, to be fetched again',
+    );
+    this.quarantine(id, encoded).catch((error: unknown) => {
+      this.#options.log.warn(
+        { error: toLacunaError(error).message },
+        'a damaged message could not be set aside',
+      );
+    });
+    return undefined;
+  }
+
+  #topicKey(topic: string): Uint8Array {
+    const known = this.#topicKeys.get(topic);
+    if (known !== undefined) return known;
+    if (this.#topicKeys.size >= TOPIC_KEYS_REMEMBERED) this.#topicKeys.clear();
+    const key = topicKey(topic, this.#options.sha256);
+    this.#topicKeys.set(topic, key);
+    return key;
+  }
+
+  #keySet(topics: readonly string[]): Set<string> {
+    return new Set(topics.map((topic) => latin1(this.#topicKey(topic))));
+  }
+}
+
+/** The message in these bytes, or undefined when they are not one. */
+export function decodeIfWhole(encoded: Uint8Array): WakuMessage | undefined {
+  try {
+    return decodeMessageAndTopic(encoded);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The ids come from the messages themselves, never from a record that a crash could have parted from them. */
+async function loadTree(database: Database): Promise<DigestTree> {
+  const ids = new SyncIdList();
+  for await (const keys of database.keys(ALL_MESSAGES)) {
+    for (const key of keys) {
+      const at = ids.pushEmpty();
+      readIdBytes(key, key.length - ID_WORDS * 4, ids.words, at);
+    }
+  }
+  return DigestTree.from(ids);
+}
+
+function idFrom(time: Uint8Array, hash: Uint8Array): Uint32Array {
+  const bytes = new Uint8Array(ID_WORDS * 4);
+  bytes.set(time);
+  bytes.set(hash, time.length);
+  const id = new Uint32Array(ID_WORDS);
+  readIdBytes(bytes, 0, id, 0);
+  return id;
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+}

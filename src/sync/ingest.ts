@@ -1,0 +1,64 @@
+/**
+ * The one door into the store: whatever brings a message (a file, a peer, HTTP), it is checked, hashed and
+ * handed to the writer here, and acknowledged when it is on the disk.
+ */
+import { messageFault, messageHash, type WakuMessage } from '../core/message.ts';
+import { hashOf, makeId } from '../core/sync-id.ts';
+import type { ErrorCode } from '../errors.ts';
+import { LIMITS } from '../limits.ts';
+import type { AppendResult, Clock, MessageStore, Sha256, StoredMessage } from '../ports.ts';
+import { encodeMessageAndTopic } from '../wire/waku-message.ts';
+
+export type Admission =
+  | { readonly stored: StoredMessage }
+  | { readonly refused: ErrorCode; readonly hash: Uint8Array | undefined };
+
+/** Decides whether a message may come in; needs no store. */
+export class Examiner {
+  readonly #clock: Clock;
+  readonly #sha256: Sha256;
+
+  constructor(clock: Clock, sha256: Sha256) {
+    this.#clock = clock;
+    this.#sha256 = sha256;
+  }
+
+  /**
+   * Checks a message and computes its identity. `expectedHash` is the identity it came under, if any;
+   * `futureMs` is how far ahead of our clock its timestamp may be.
+   */
+  examine(message: WakuMessage, futureMs: number, expectedHash?: Uint8Array): Admission {
+    const fault = messageFault(message, LIMITS, this.#clock.nowMs(), futureMs);
+    if (fault !== undefined) return { refused: fault, hash: expectedHash };
+    const hash = messageHash(message, this.#sha256);
+    if (expectedHash !== undefined && !sameBytes(hash, expectedHash)) {
+      return { refused: 'MESSAGE_HASH_MISMATCH', hash };
+    }
+    return {
+      stored: { message, id: makeId(message.timestamp, hash), encoded: encodeMessageAndTopic(message) },
+    };
+  }
+}
+
+export class Ingest extends Examiner {
+  readonly #store: MessageStore;
+
+  constructor(store: MessageStore, clock: Clock, sha256: Sha256) {
+    super(clock, sha256);
+    this.#store = store;
+  }
+
+  /** Resolves when the messages are on the disk. Throws what the store throws. */
+  append(messages: readonly StoredMessage[]): Promise<AppendResult> {
+    return this.#store.append(messages);
+  }
+}
+
+/** The identity of a message as people write it. */
+export function hexHash(id: Uint32Array): string {
+  return `0x${Buffer.from(hashOf(id)).toString('hex')}`;
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+}

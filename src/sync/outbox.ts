@@ -1,0 +1,75 @@
+/** The sending half of a session's transfers: ids in, messages out on one stream, in writes of a good size. */
+import type { SyncIdList } from '../core/sync-id.ts';
+import { LIMITS } from '../limits.ts';
+import type { FrameChannel, MessageStore, PeerLink } from '../ports.ts';
+import { lebLength } from '../wire/bytes.ts';
+import type { Session } from './session.ts';
+
+export class Outbox {
+  readonly #session: Session;
+  readonly #link: PeerLink;
+  readonly #store: MessageStore;
+  readonly #frameBytesMax: number;
+  #queue: SyncIdList[] = [];
+  #channel: FrameChannel | undefined;
+  #working: Promise<void> | undefined;
+  #failure: unknown;
+
+  constructor(session: Session, link: PeerLink, store: MessageStore) {
+    this.#session = session;
+    this.#link = link;
+    this.#store = store;
+    this.#frameBytesMax = link.isLacuna ? LIMITS.transferFrameBytes : LIMITS.nwakuTransferFrameBytes;
+  }
+
+  /** Begins to send these at once, while the reconciliation goes on. */
+  send(ids: SyncIdList): void {
+    if (ids.count === 0) return;
+    this.#queue.push(ids);
+    this.#working ??= this.#work().catch((error: unknown) => {
+      this.#failure = error;
+    });
+  }
+
+  /** Resolves when all was handed to the transport and the stream is closed. Throws what broke it. */
+  async finish(): Promise<void> {
+    await this.#working;
+    if (this.#failure !== undefined) throw this.#failure;
+    await this.#channel?.close();
+    this.#channel = undefined;
+  }
+
+  abort(reason: Error): void {
+    this.#queue = [];
+    this.#channel?.abort(reason);
+  }
+
+  async #work(): Promise<void> {
+    let frames: Uint8Array[] = [];
+    let bytes = 0;
+    for (let ids = this.#queue.shift(); ids !== undefined; ids = this.#queue.shift()) {
+      for await (const frame of this.#store.read(ids)) {
+        if (frame.length > this.#frameBytesMax) {
+          // A longer frame would end the peer's stream and lose what follows.
+          this.#session.refuse('TRANSFER_TOO_LARGE');
+          continue;
+        }
+        frames.push(frame);
+        bytes += frame.length;
+        if (bytes < LIMITS.sendChunkBytes) continue;
+        await this.#write(frames);
+        frames = [];
+        bytes = 0;
+      }
+    }
+    if (frames.length > 0) await this.#write(frames);
+    this.#working = undefined;
+  }
+
+  async #write(frames: readonly Uint8Array[]): Promise<void> {
+    this.#channel ??= await this.#link.openTransfer();
+    await this.#channel.write(frames);
+    this.#session.sent += frames.length;
+    for (const frame of frames) this.#session.transferBytesSent += frame.length + lebLength(frame.length);
+  }
+}

@@ -1,0 +1,269 @@
+/**
+ * A session with one peer: what it covers, what was found, what has moved, and what is still missing. It owns the
+ * reconciliation and its transfers together, so that it can say of each message whether it arrived.
+ */
+import { DigestTree } from '../core/digest-tree.ts';
+import type { WakuMessage } from '../core/message.ts';
+import { inScope, type Scope } from '../core/scope.ts';
+import { boundAt, ID_WORDS, SyncIdList, TIMESTAMP_MAX, timeOf } from '../core/sync-id.ts';
+import type { ErrorCode } from '../errors.ts';
+import { LIMITS } from '../limits.ts';
+import type { Clock, MessageStore } from '../ports.ts';
+
+export type Direction = 'pull' | 'push' | 'both';
+export type Role = 'initiator' | 'responder';
+
+export interface SessionPlan {
+  readonly scope: Scope;
+  /** The window `[sinceNs, untilNs)`. */
+  readonly sinceNs: bigint;
+  readonly untilNs: bigint;
+  readonly direction: Direction;
+  readonly dryRun: boolean;
+}
+
+export interface SessionResult {
+  readonly peer: string;
+  readonly dialect: 'waku';
+  readonly role: Role;
+  readonly sinceNs: bigint;
+  readonly untilNs: bigint;
+  /** Payloads sent and received. */
+  readonly rounds: number;
+  /** All bytes of the session's frames, prefixes included. */
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  /** Of these, reconciliation. */
+  readonly reconciliationBytesSent: number;
+  readonly reconciliationBytesReceived: number;
+  /** Messages found here and not there; found there and not here. */
+  readonly have: number;
+  readonly need: number;
+  readonly received: number;
+  readonly sent: number;
+  readonly refused: number;
+  readonly refusals: Readonly<Partial<Record<ErrorCode, number>>>;
+  /** Messages known to be there and still not here. */
+  readonly missing: number;
+  /** The hashes of some of them. */
+  readonly missingHashes: SyncIdList;
+  /** Both sides hold the same messages in the window, by a fingerprint exchanged after all was moved. */
+  readonly verified: boolean;
+  readonly durationMs: number;
+}
+
+const MISSING_NAMED = 20;
+
+export class Session {
+  readonly peer: string;
+  readonly role: Role;
+  readonly direction: Direction;
+  readonly dryRun: boolean;
+  sinceNs: bigint;
+  untilNs: bigint;
+  /** What this side named; `scope` is what both sides turned out to cover. */
+  readonly plannedScope: Scope;
+  scope: Scope;
+  rounds = 0;
+  reconciliationBytesSent = 0;
+  reconciliationBytesReceived = 0;
+  transferBytesSent = 0;
+  transferBytesReceived = 0;
+  sent = 0;
+  received = 0;
+  verified = false;
+  /** Set when a range was answered in a way that lets the peer push what it has not named. */
+  unnamed = false;
+  /** When it ended, on the monotonic clock; undefined while it runs. */
+  endedMs: number | undefined;
+
+  readonly #store: MessageStore;
+  readonly #clock: Clock;
+  readonly #startedMs: number;
+  /** Named by the peer and not arrived yet. */
+  readonly #awaited = new DigestTree();
+  /** Found here and not there, in all passes; and in this one. */
+  readonly #lacking = new DigestTree();
+  #offered = this.#lacking;
+  readonly #refusals = new Map<ErrorCode, number>();
+  #named = 0;
+  #unnamedArrived = 0;
+  #openTransfers = 0;
+  #transfersEnded = 0;
+  #lastActivityMs: number;
+  #waiter: (() => void) | undefined;
+
+  constructor(peer: string, role: Role, plan: SessionPlan, store: MessageStore, clock: Clock) {
+    this.peer = peer;
+    this.role = role;
+    this.direction = plan.direction;
+    this.dryRun = plan.dryRun;
+    this.sinceNs = plan.sinceNs;
+    this.untilNs = plan.untilNs;
+    this.plannedScope = plan.scope;
+    this.scope = plan.scope;
+    this.#store = store;
+    this.#clock = clock;
+    this.#startedMs = clock.monotonicMs();
+    this.#lastActivityMs = this.#startedMs;
+  }
+
+  get sends(): boolean {
+    return this.direction !== 'pull' && !this.dryRun;
+  }
+
+  get takes(): boolean {
+    return this.direction !== 'push' && !this.dryRun;
+  }
+
+  /** How many messages the peer is known to hold and this node lacked when it was found. */
+  get need(): number {
+    return this.#named + this.#unnamedArrived;
+  }
+
+  /** How many messages this node holds and the peer was found to lack. */
+  get have(): number {
+    return this.#lacking.count;
+  }
+
+  /** Remembers ids found at the peer; each counts once however often it is found. */
+  needs(ids: SyncIdList): void {
+    for (let row = 0; row < ids.count; row++) {
+      if (!this.#store.has(ids.at(row)) && this.#awaited.insert(ids.words, row * ID_WORDS)) this.#named += 1;
+    }
+  }
+
+  /** Remembers ids that the peer lacks; returns those that were not offered in this pass already. */
+  lacks(ids: SyncIdList): SyncIdList {
+    const fresh = new SyncIdList();
+    for (let row = 0; row < ids.count; row++) {
+      const offset = row * ID_WORDS;
+      if (this.#offered !== this.#lacking) this.#lacking.insert(ids.words, offset);
+      if (this.#offered.insert(ids.words, offset)) fresh.push(ids.words, offset);
+    }
+    return fresh;
+  }
+
+  /** The named messages that have not come yet. */
+  missing(): SyncIdList {
+    const missing = new SyncIdList();
+    const awaited = this.#awaited.ids(boundAt(0n), boundAt(TIMESTAMP_MAX));
+    for (let row = 0; row < awaited.count; row++) {
+      if (!this.#store.has(awaited.at(row))) missing.push(awaited.words, row * ID_WORDS);
+    }
+    return missing;
+  }
+
+  /** Why this message is not taken in this session, or undefined when it fits. */
+  refusalOf(message: WakuMessage): ErrorCode | undefined {
+    if (!this.takes) return 'TRANSFER_NOT_WANTED';
+    if (message.timestamp < this.sinceNs || message.timestamp >= this.untilNs)
+      return 'TRANSFER_OUT_OF_WINDOW';
+    return inScope(this.scope, message.pubsubTopic, message.contentTopic)
+      ? undefined
+      : 'TRANSFER_OUT_OF_SCOPE';
+  }
+
+  arrived(id: Uint32Array, wasNew: boolean): void {
+    const named = this.#awaited.remove(id);
+    if (wasNew) this.received += 1;
+    if (wasNew && !named) this.#unnamedArrived += 1;
+    this.touch();
+  }
+
+  refuse(code: ErrorCode, times = 1): void {
+    this.#refusals.set(code, (this.#refusals.get(code) ?? 0) + times);
+    this.touch();
+  }
+
+  transferOpened(): void {
+    this.#openTransfers += 1;
+    this.touch();
+  }
+
+  transferClosed(): void {
+    this.#openTransfers -= 1;
+    this.#transfersEnded += 1;
+    this.touch();
+  }
+
+  /** The peer has shown itself: idle times count from here. */
+  touch(): void {
+    this.#lastActivityMs = this.#clock.monotonicMs();
+    this.#waiter?.();
+  }
+
+  /**
+   * Waits until what the peer owes has come: at once when everything named is here, after a silence when it is
+   * not, or when nobody can know what is still to come.
+   */
+  async settle(signal: AbortSignal): Promise<void> {
+    this.touch();
+    for (;;) {
+      const leftMs = this.#silenceMs() - (this.#clock.monotonicMs() - this.#lastActivityMs);
+      if (leftMs <= 0 || signal.aborted) return;
+      await this.#changeWithin(leftMs, signal);
+    }
+  }
+
+  /** How long a silence ends the wait from here on; 0 when nothing is waited for. */
+  #silenceMs(): number {
+    if (!this.takes) return 0;
+    if (this.#awaited.count > 0) return LIMITS.transferIdleMs;
+    if (!this.unnamed || (this.#openTransfers === 0 && this.#transfersEnded > 0)) return 0;
+    return LIMITS.unnamedIdleMs;
+  }
+
+  async #changeWithin(ms: number, signal: AbortSignal): Promise<void> {
+    const changed = new AbortController();
+    this.#waiter = () => changed.abort();
+    const stop = AbortSignal.any([signal, changed.signal]);
+    await this.#clock.sleep(ms, stop).catch(() => undefined);
+    this.#waiter = undefined;
+  }
+
+  /** Begins another pass over the same window: what was waited for in the last one no longer counts. */
+  nextPass(): void {
+    this.unnamed = false;
+    this.#offered = new DigestTree();
+    this.#transfersEnded = 0;
+  }
+
+  result(): SessionResult {
+    const missing = this.missing();
+    const refusals = Object.fromEntries(this.#refusals);
+    return {
+      peer: this.peer,
+      dialect: 'waku',
+      role: this.role,
+      sinceNs: this.sinceNs,
+      untilNs: this.untilNs,
+      rounds: this.rounds,
+      bytesSent: this.reconciliationBytesSent + this.transferBytesSent,
+      bytesReceived: this.reconciliationBytesReceived + this.transferBytesReceived,
+      reconciliationBytesSent: this.reconciliationBytesSent,
+      reconciliationBytesReceived: this.reconciliationBytesReceived,
+      have: this.have,
+      need: this.need,
+      received: this.received,
+      sent: this.sent,
+      refused: [...this.#refusals.values()].reduce((sum, times) => sum + times, 0),
+      refusals,
+      missing: missing.count,
+      missingHashes: missing.slice(0, Math.min(missing.count, MISSING_NAMED)),
+      verified: this.verified,
+      durationMs: Math.round(this.#clock.monotonicMs() - this.#startedMs),
+    };
+  }
+
+  /** Late messages are taken for a while after the end. */
+  isOpen(nowMs: number): boolean {
+    return this.endedMs === undefined || nowMs - this.endedMs < LIMITS.sessionGraceMs;
+  }
+
+  /** The window as far as a first payload tells it. */
+  cover(lower: Uint32Array, upper: Uint32Array): void {
+    this.sinceNs = timeOf(lower);
+    this.untilNs = timeOf(upper);
+  }
+}

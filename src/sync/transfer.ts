@@ -1,0 +1,120 @@
+/**
+ * The receiving half of transfers: every frame of a peer is decoded, hashed, and matched to a session with that
+ * peer; what fits goes through the one door, what does not is refused with a code and counts against the peer.
+ */
+import { type ErrorCode, LacunaError, toLacunaError } from '../errors.ts';
+import { LIMITS } from '../limits.ts';
+import type { FrameChannel, Logger, MessageStore, StoredMessage } from '../ports.ts';
+import { lebLength } from '../wire/bytes.ts';
+import { decodeMessageAndTopic } from '../wire/waku-message.ts';
+import type { Ingest } from './ingest.ts';
+import type { Session } from './session.ts';
+import type { SessionTable } from './session-table.ts';
+import type { Strikes } from './strikes.ts';
+
+/** Refusals that are our own choice, or may happen to an honest peer at the edge of a session: no strike. */
+const BLAMELESS: ReadonlySet<ErrorCode> = new Set(['TRANSFER_NOT_WANTED']);
+
+/** Unasked frames that a peer may send on one stream before the stream is reset. */
+const UNASKED_FRAMES_MAX = 100;
+
+export class TransferReceiver {
+  readonly #ingest: Ingest;
+  readonly #store: MessageStore;
+  readonly #sessions: SessionTable;
+  readonly #strikes: Strikes;
+  readonly #log: Logger;
+
+  constructor(ingest: Ingest, store: MessageStore, sessions: SessionTable, strikes: Strikes, log: Logger) {
+    this.#ingest = ingest;
+    this.#store = store;
+    this.#sessions = sessions;
+    this.#strikes = strikes;
+    this.#log = log;
+  }
+
+  /** Takes what a peer sends until it closes the stream, breaks the protocol, or falls silent. */
+  async receive(peer: string, channel: FrameChannel): Promise<void> {
+    const touched = new Set<Session>();
+    let unasked = 0;
+    try {
+      // A stock nwaku keeps its stream open from session to session: silence alone is no fault.
+      for (;;) {
+        const frames = await channel.readMany(LIMITS.sessionMs);
+        if (frames === undefined) break;
+        for (const session of this.#sessions.openWith(peer)) {
+          if (!touched.has(session)) session.transferOpened();
+          touched.add(session);
+        }
+        unasked += await this.#take(peer, frames);
+        if (unasked > UNASKED_FRAMES_MAX) {
+          throw new LacunaError('TRANSFER_NO_SESSION', 'the peer keeps sending messages without a session');
+        }
+      }
+      await channel.close();
+    } catch (error) {
+      const { code, message } = toLacunaError(error, 'PEER_CLOSED');
+      channel.abort(new Error(code));
+      if (code.startsWith('WIRE_')) this.#strikes.strike(peer, STRIKE_MALFORMED);
+      this.#log.debug({ peer, code, error: message }, 'a transfer stream ended early');
+    } finally {
+      for (const session of touched) session.transferClosed();
+    }
+  }
+
+  /** Returns how many frames came without any session. */
+  async #take(peer: string, frames: readonly Uint8Array[]): Promise<number> {
+    const sessions = this.#sessions.openWith(peer);
+    if (sessions.length === 0) {
+      this.#strikes.strike(peer, frames.length);
+      return frames.length;
+    }
+    const newest = sessions[0]!;
+    const admitted: { stored: StoredMessage; session: Session }[] = [];
+    for (const frame of frames) {
+      newest.transferBytesReceived += frame.length + lebLength(frame.length);
+      const verdict = this.#examine(frame, sessions);
+      if (typeof verdict !== 'string') admitted.push(verdict);
+      else this.#refuse(peer, newest, verdict);
+    }
+    await this.#append(admitted);
+    return 0;
+  }
+
+  #examine(
+    frame: Uint8Array,
+    sessions: readonly Session[],
+  ): { stored: StoredMessage; session: Session } | ErrorCode {
+    let refusal: ErrorCode = 'TRANSFER_NO_SESSION';
+    try {
+      const message = decodeMessageAndTopic(frame);
+      for (const session of sessions) {
+        const reason = session.refusalOf(message);
+        if (reason !== undefined) {
+          refusal = reason;
+          continue;
+        }
+        const admission = this.#ingest.examine(message, LIMITS.messageFutureMs);
+        return 'stored' in admission ? { stored: admission.stored, session } : admission.refused;
+      }
+    } catch (error) {
+      return toLacunaError(error).code;
+    }
+    return refusal;
+  }
+
+  async #append(admitted: readonly { stored: StoredMessage; session: Session }[]): Promise<void> {
+    if (admitted.length === 0) return;
+    // Asked before the write: afterwards all of them are known.
+    const fresh = admitted.map(({ stored }) => !this.#store.has(stored.id));
+    await this.#ingest.append(admitted.map(({ stored }) => stored));
+    for (const [index, { stored, session }] of admitted.entries()) session.arrived(stored.id, fresh[index]!);
+  }
+
+  #refuse(peer: string, session: Session, code: ErrorCode): void {
+    session.refuse(code);
+    if (!BLAMELESS.has(code)) this.#strikes.strike(peer, code.startsWith('WIRE_') ? STRIKE_MALFORMED : 1);
+  }
+}
+
+export const STRIKE_MALFORMED = 20;

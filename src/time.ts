@@ -1,0 +1,52 @@
+/** Times as people write them: RFC 3339, `now`, a duration back from now, or ns since 1970 as a decimal. */
+import { LacunaError } from './errors.ts';
+
+const UNITS_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+};
+const DURATION = /^(\d+(?:\.\d+)?)(ms|s|m|h|d|w)$/;
+const RFC_3339 = /^(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)$/;
+const DAY = /^\d{4}-\d\d-\d\d$/;
+const NS_PER_MS = 1_000_000n;
+
+/** Milliseconds, or undefined when the text is no duration. A bare number is seconds. */
+export function parseDurationMs(text: string): number | undefined {
+  if (/^\d+$/.test(text)) return Number(text) * 1_000;
+  const match = DURATION.exec(text);
+  return match === null ? undefined : Number(match[1]) * UNITS_MS[match[2]!]!;
+}
+
+/** Nanoseconds since 1970. @throws LacunaError USAGE. */
+export function parseTimeNs(text: string, nowMs: number): bigint {
+  const nowNs = BigInt(Math.round(nowMs)) * NS_PER_MS;
+  if (text === 'now') return nowNs;
+  if (/^\d+$/.test(text)) return BigInt(text);
+  if (DURATION.test(text)) return nowNs - BigInt(Math.round(parseDurationMs(text)!)) * NS_PER_MS;
+  if (DAY.test(text)) return parseTimeNs(`${text}T00:00:00Z`, nowMs);
+  const match = RFC_3339.exec(text);
+  const ms = match === null ? Number.NaN : Date.parse(`${match[1]}T${match[2]}${match[4]!.toUpperCase()}`);
+  if (Number.isNaN(ms)) {
+    throw new LacunaError(
+      'USAGE',
+      `'${text}' is not a time: use RFC 3339, now, a duration back (24h), or ns`,
+    );
+  }
+  return BigInt(ms) * NS_PER_MS + BigInt((match![3] ?? '').padEnd(9, '0'));
+}
+
+/** RFC 3339 in UTC, with as many digits of a second as the time has. */
+export function formatTimeNs(timeNs: bigint): string {
+  const seconds = timeNs / 1_000_000_000n;
+  const rest = (timeNs % 1_000_000_000n).toString().padStart(9, '0').replace(/0+$/, '');
+  const whole = new Date(Number(seconds) * 1_000).toISOString().slice(0, 19);
+  return `${whole}${rest === '' ? '' : `.${rest}`}Z`;
+}
+
+export function nsFromMs(ms: number): bigint {
+  return BigInt(Math.round(ms)) * NS_PER_MS;
+}
