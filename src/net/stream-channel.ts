@@ -17,6 +17,7 @@ export class StreamChannel implements FrameChannel {
   readonly #frames: Uint8Array[] = [];
   #unreadBytes = 0;
   #paused = false;
+  #resuming = false;
   #ended = false;
   #failure: LacunaError | undefined;
   #wake: (() => void) | undefined;
@@ -24,13 +25,15 @@ export class StreamChannel implements FrameChannel {
   constructor(stream: Stream, frameBytesMax: number) {
     this.#stream = stream;
     this.#decoder = new FrameDecoder(frameBytesMax);
-    stream.addEventListener('remoteCloseWrite', () => this.#end());
+    // `end` comes when all has been delivered; `remoteCloseWrite` and `close` come while data is still held back.
+    stream.addEventListener('end', () => this.#end());
     stream.addEventListener('close', (event) => {
       if (event.error !== undefined) this.#fail(new LacunaError('PEER_CLOSED', event.error.message));
-      this.#end();
+      else if (stream.readBufferLength === 0) this.#end();
     });
     // Last: data that waited for a listener is delivered from here on.
     stream.addEventListener('message', (event) => this.#onData(event.data));
+    if (stream.readableEnded) this.#end();
   }
 
   async read(timeoutMs: number): Promise<Uint8Array | undefined> {
@@ -91,10 +94,7 @@ export class StreamChannel implements FrameChannel {
       this.#stream.abort(new Error(failure.code));
       return;
     }
-    if (this.#unreadBytes > LIMITS.streamUnreadBytes && !this.#paused) {
-      this.#paused = true;
-      this.#stream.pause();
-    }
+    if (this.#unreadBytes > LIMITS.streamUnreadBytes) this.#pause();
     this.#wake?.();
   }
 
@@ -103,9 +103,21 @@ export class StreamChannel implements FrameChannel {
     this.#unreadBytes -= bytes;
     if (!this.#paused || this.#unreadBytes > LIMITS.streamUnreadBytes / 2) return;
     this.#paused = false;
+    if (!this.#is('paused')) return;
+    this.#resuming = true;
     this.#stream.resume();
-    // A pause from within `resume` is lost, so it is said again from outside.
-    if (this.#paused) this.#stream.pause();
+    this.#resuming = false;
+    if (this.#paused) this.#pause();
+  }
+
+  /** `resume` delivers first and opens the window last: a pause said in between would be lost, so it waits. */
+  #pause(): void {
+    this.#paused = true;
+    if (!this.#resuming && this.#is('readable')) this.#stream.pause();
+  }
+
+  #is(status: Stream['readStatus']): boolean {
+    return this.#stream.readStatus === status;
   }
 
   #fail(error: LacunaError): void {

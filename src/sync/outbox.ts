@@ -44,7 +44,13 @@ export class Outbox {
     this.#channel?.abort(reason);
   }
 
+  /** Ends only when nothing is queued after the last write: ids may come while it waits. */
   async #work(): Promise<void> {
+    while (this.#queue.length > 0) await this.#sendQueued();
+    this.#working = undefined;
+  }
+
+  async #sendQueued(): Promise<void> {
     let frames: Uint8Array[] = [];
     let bytes = 0;
     for (let ids = this.#queue.shift(); ids !== undefined; ids = this.#queue.shift()) {
@@ -63,7 +69,6 @@ export class Outbox {
       }
     }
     if (frames.length > 0) await this.#write(frames);
-    this.#working = undefined;
   }
 
   async #write(frames: readonly Uint8Array[]): Promise<void> {
