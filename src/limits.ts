@@ -24,6 +24,7 @@ export const LIMITS = {
   /** nwaku sends item sets of any size in one frame; 34 MB were seen at 10,000 differences in a million. */
   reconciliationFrameBytes: 32 * MIB,
   metadataFrameBytes: 1 * KIB,
+  metadataShards: 1_024,
   /** Bytes of a length prefix: 5 carry 2^35, more than any frame. */
   framePrefixBytes: 5,
   /** Frames are gathered into writes of this size: single small writes reach a tenth of the throughput. */

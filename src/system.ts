@@ -1,5 +1,5 @@
 /** The real outside: clock, chance, hashing and log of this machine, behind the ports that lend them. */
-import { createHash, hash as oneShotHash, randomInt } from 'node:crypto';
+import { hash, randomInt } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { LacunaError } from './errors.ts';
@@ -19,11 +19,16 @@ export const systemClock: Clock = {
 
 export const systemRandom: Random = { below: (below) => randomInt(Math.max(1, below)) };
 
-/** The one-shot form costs two thirds of the incremental one for small messages; Node 20.12 brought it. */
-export const systemSha256: Sha256 =
-  typeof oneShotHash === 'function'
-    ? (bytes) => oneShotHash('sha256', bytes, 'buffer')
-    : (bytes) => createHash('sha256').update(bytes).digest();
+/**
+ * The one-shot form of Node 20.12 costs half of the incremental one for a message of 1 KiB, and its answer as text
+ * a third less than as a buffer.
+ */
+export const systemSha256: Sha256 = (bytes) => {
+  const text = hash('sha256', bytes, 'binary');
+  const digest = new Uint8Array(text.length);
+  for (let index = 0; index < digest.length; index++) digest[index] = text.charCodeAt(index);
+  return digest;
+};
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 

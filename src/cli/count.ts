@@ -2,7 +2,8 @@
 import { type Command, Option } from 'commander';
 import { LacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
-import type { LevelMessageStore, StoreEntry } from '../store/message-store.ts';
+import type { LevelMessageStore } from '../store/message-store.ts';
+import { MessageView } from '../wire/waku-message.ts';
 import {
   type CommonOptions,
   contextOf,
@@ -69,10 +70,11 @@ async function countRows(
 ): Promise<Row[]> {
   const rows = new Map<string, Row>();
   const expected = store.countBetween(sinceNs, untilNs);
+  const view = new MessageView();
   let done = 0;
   for await (const chunk of store.entries(sinceNs, untilNs)) {
     for (const entry of chunk) {
-      const bucket = bucketOf(entry, by);
+      const bucket = by === undefined ? 'all' : bucketOf(view.read(entry.encoded), by);
       const row = rows.get(bucket) ?? { bucket, messages: 0, bytes: 0 };
       row.messages += 1;
       row.bytes += entry.encoded.length;
@@ -88,10 +90,9 @@ async function countRows(
   return [...rows.values()].sort((a, b) => (a.bucket < b.bucket ? -1 : 1));
 }
 
-function bucketOf({ message }: StoreEntry, by: Bucket | undefined): string {
-  if (by === undefined) return 'all';
-  if (by === 'pubsub-topic') return message.pubsubTopic;
-  if (by === 'content-topic') return message.contentTopic;
-  const iso = new Date(Number(message.timestamp / 1_000_000n)).toISOString();
+function bucketOf(view: MessageView, by: Bucket): string {
+  if (by === 'pubsub-topic') return view.topics().pubsubTopic;
+  if (by === 'content-topic') return view.topics().contentTopic;
+  const iso = new Date(Number(view.timestamp / 1_000_000n)).toISOString();
   return by === 'day' ? iso.slice(0, 10) : `${iso.slice(0, 13)}:00:00Z`;
 }

@@ -1,11 +1,12 @@
 /** `export`: the messages of a window as lines on stdout, ordered by (timestamp, hash), each checked on the way out. */
 import type { Command } from 'commander';
 import { pipe } from 'it-pipe';
-import { inScope, type Scope } from '../core/scope.ts';
+import { inScope, isEverything, type Scope } from '../core/scope.ts';
 import { hashOf } from '../core/sync-id.ts';
 import type { StoreEntry } from '../store/message-store.ts';
 import { hexHash } from '../sync/ingest.ts';
-import { formatMessageLine } from '../wire/message-line.ts';
+import { LineWriter } from '../wire/message-line.ts';
+import { MessageView } from '../wire/waku-message.ts';
 import {
   type CommonOptions,
   contextOf,
@@ -35,30 +36,39 @@ async function runExport(options: ExportOptions): Promise<void> {
   const context = await contextOf(options);
   const { sinceNs, untilNs } = windowOf(options);
   const scope: Scope = { pubsubTopics: options.pubsubTopic ?? [], contentTopics: options.contentTopic ?? [] };
-  const format = options.hashes === true ? hashLine : messageLine;
+  const write = options.hashes === true ? writeHash : writeMessage;
   await withStore(context, false, (store) =>
-    pipe(store.entries(sinceNs, untilNs), (entries) => formatted(entries, scope, format), toStdout),
+    pipe(store.entries(sinceNs, untilNs), (entries) => formatted(entries, scope, write), toStdout),
   );
 }
 
-async function* formatted(
+/** Entries as lines, one run of bytes for each chunk of entries. */
+export async function* formatted(
   chunks: AsyncIterable<StoreEntry[]>,
   scope: Scope,
-  format: (entry: StoreEntry) => string,
-): AsyncGenerator<string> {
+  write: (lines: LineWriter, entry: StoreEntry, view: MessageView) => void,
+): AsyncGenerator<Uint8Array> {
+  const lines = new LineWriter();
+  const view = new MessageView();
+  const everything = isEverything(scope);
   for await (const chunk of chunks) {
-    let text = '';
     for (const entry of chunk) {
-      if (inScope(scope, entry.message.pubsubTopic, entry.message.contentTopic)) text += format(entry);
+      view.read(entry.encoded);
+      if (everything || covers(scope, view)) write(lines, entry, view);
     }
-    if (text !== '') yield text;
+    if (lines.length > 0) yield lines.take();
   }
 }
 
-function messageLine({ id, message }: StoreEntry): string {
-  return `${formatMessageLine(message, hashOf(id))}\n`;
+export function writeMessage(lines: LineWriter, { id }: StoreEntry, view: MessageView): void {
+  lines.message(view, hashOf(id));
 }
 
-function hashLine({ id }: StoreEntry): string {
-  return `${hexHash(id)}\n`;
+function writeHash(lines: LineWriter, { id }: StoreEntry): void {
+  lines.text(`${hexHash(id)}\n`);
+}
+
+function covers(scope: Scope, view: MessageView): boolean {
+  const { pubsubTopic, contentTopic } = view.topics();
+  return inScope(scope, pubsubTopic, contentTopic);
 }

@@ -1,6 +1,6 @@
 /**
  * `import`: message lines from a file or stdin into the store. Lines are parsed while the batch before them is on
- * its way to the disk; memory is bounded by two batches. Importing twice changes nothing.
+ * its way to the disk; memory is bounded by what is in flight. Importing twice changes nothing.
  */
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -19,8 +19,9 @@ import { Progress } from './progress.ts';
 import { runningNode } from './running-node.ts';
 
 const READ_CHUNK_BYTES = 256 * 1024;
-/** Batches on their way to the disk while the next is parsed. */
-const BATCHES_IN_FLIGHT = 2;
+/** Messages and bytes on their way to the disk while the next are parsed: two full groups of the writer. */
+const MESSAGES_IN_FLIGHT = 2 * LIMITS.writeGroupMessages;
+const BYTES_IN_FLIGHT = 2 * LIMITS.writeGroupBytes;
 const REFUSALS_SHOWN = 5;
 
 export interface ImportReport {
@@ -31,14 +32,8 @@ export interface ImportReport {
   refusals: Partial<Record<ErrorCode, number>>;
 }
 
-/** A line that passed, with the text it came as. */
-interface Admitted {
-  readonly stored: StoredMessage;
-  readonly line: string;
-}
-
-/** Puts admitted lines where they belong and resolves when they are on the disk. */
-type Append = (batch: readonly Admitted[]) => Promise<AppendResult>;
+/** Puts messages where they belong and resolves when they are on the disk. */
+export type Append = (batch: readonly StoredMessage[]) => Promise<AppendResult>;
 
 export function addImportCommand(program: Command): void {
   withCommonOptions(
@@ -57,14 +52,8 @@ async function runImport(file: string, options: CommonOptions): Promise<void> {
   const report: ImportReport = { read: 0, stored: 0, duplicate: 0, refused: 0, refusals: {} };
   try {
     const examiner = new Examiner(systemClock, systemSha256);
-    await pipe(
-      source.bytes(),
-      (bytes) => splitLines(bytes, LIMITS.lineBytes),
-      (lines) => admitted(lines, examiner, report),
-      (batches) =>
-        appendAll(batches, append, report, () =>
-          progress.update(report.stored + report.duplicate, source.share()),
-        ),
+    await importLines(source.bytes(), examiner, append, report, () =>
+      progress.update(report.stored + report.duplicate, source.share()),
     );
   } finally {
     progress.end();
@@ -74,14 +63,30 @@ async function runImport(file: string, options: CommonOptions): Promise<void> {
   else printReport(report);
 }
 
+/** The whole pipeline: bytes in, messages on the disk; `report` is filled in as it goes. */
+export async function importLines(
+  source: AsyncIterable<Uint8Array>,
+  examiner: Examiner,
+  append: Append,
+  report: ImportReport,
+  onDurable: () => void,
+): Promise<void> {
+  await pipe(
+    source,
+    (bytes) => splitLines(bytes, LIMITS.lineBytes),
+    (lines) => admitted(lines, examiner, report),
+    (batches) => appendAll(batches, append, report, onDurable),
+  );
+}
+
 /** Parses and checks lines; what is refused is counted. */
 async function* admitted(
   lines: AsyncIterable<(string | undefined)[]>,
   examiner: Examiner,
   report: ImportReport,
-): AsyncGenerator<Admitted[]> {
+): AsyncGenerator<StoredMessage[]> {
   for await (const chunk of lines) {
-    const batch: Admitted[] = [];
+    const batch: StoredMessage[] = [];
     for (const line of chunk) {
       if (line?.trim() === '') continue;
       report.read += 1;
@@ -98,48 +103,55 @@ async function* admitted(
   }
 }
 
-function examine(line: string | undefined, examiner: Examiner): Admitted | ErrorCode {
+function examine(line: string | undefined, examiner: Examiner): StoredMessage | ErrorCode {
   if (line === undefined) return 'LINE_TOO_LONG';
   try {
     const { message, hash } = parseMessageLine(line);
     const admission = examiner.examine(message, LIMITS.importFutureMs, hash);
-    return 'stored' in admission ? { stored: admission.stored, line } : admission.refused;
+    return 'stored' in admission ? admission.stored : admission.refused;
   } catch (error) {
     return toLacunaError(error).code;
   }
 }
 
 async function appendAll(
-  batches: AsyncIterable<Admitted[]>,
+  batches: AsyncIterable<StoredMessage[]>,
   append: Append,
   report: ImportReport,
   onDurable: () => void,
 ): Promise<void> {
-  const inFlight: Promise<void>[] = [];
-  const started = async (batch: readonly Admitted[]): Promise<void> => {
-    const { stored, duplicate } = await append(batch);
-    report.stored += stored;
-    report.duplicate += duplicate;
-    onDurable();
+  const inFlight: { done: Promise<void>; messages: number; bytes: number }[] = [];
+  let messages = 0;
+  let bytes = 0;
+  const finishOldest = async (): Promise<void> => {
+    const oldest = inFlight.shift()!;
+    await oldest.done;
+    messages -= oldest.messages;
+    bytes -= oldest.bytes;
   };
   for await (const batch of batches) {
-    const pending = started(batch);
+    const done = append(batch).then(({ stored, duplicate }) => {
+      report.stored += stored;
+      report.duplicate += duplicate;
+      onDurable();
+    });
     // Kept from counting as unhandled; it is awaited in its turn.
-    pending.catch(() => undefined);
-    inFlight.push(pending);
-    if (inFlight.length >= BATCHES_IN_FLIGHT) await inFlight.shift();
+    done.catch(() => undefined);
+    const size = batch.reduce((sum, { encoded }) => sum + encoded.length, 0);
+    inFlight.push({ done, messages: batch.length, bytes: size });
+    messages += batch.length;
+    bytes += size;
+    while (messages > MESSAGES_IN_FLIGHT || bytes > BYTES_IN_FLIGHT) await finishOldest();
   }
-  await Promise.all(inFlight);
+  while (inFlight.length > 0) await finishOldest();
 }
 
 /** The store of the data folder, or the running node that has it open. */
 async function openTarget(context: Context): Promise<{ append: Append; close: () => Promise<void> }> {
   const node = await runningNode(context.config.data);
-  if (node !== undefined) {
-    return { append: (batch) => node.ingest(batch.map(({ line }) => line)), close: async () => undefined };
-  }
+  if (node !== undefined) return { append: (batch) => node.ingest(batch), close: async () => undefined };
   const store = await openStore(context, true);
-  return { append: (batch) => store.append(batch.map(({ stored }) => stored)), close: () => store.close() };
+  return { append: (batch) => store.append(batch), close: () => store.close() };
 }
 
 interface Source {

@@ -48,7 +48,7 @@ export function bytes(value: number): string {
 }
 
 /** The end of a pipe: writes chunks to stdout as fast as it takes them. A reader that went away ends it quietly. */
-export async function toStdout(source: AsyncIterable<string>): Promise<void> {
+export async function toStdout(source: AsyncIterable<Uint8Array>): Promise<void> {
   const failed = new Promise<never>((_, reject) => process.stdout.once('error', reject));
   failed.catch(() => undefined);
   try {

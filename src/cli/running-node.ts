@@ -2,13 +2,16 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { hashOf } from '../core/sync-id.ts';
 import { isErrorCode, LacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
-import type { AppendResult } from '../ports.ts';
+import type { AppendResult, StoredMessage } from '../ports.ts';
 import { writeDurably } from '../store/durable-file.ts';
+import { formatMessageLine } from '../wire/message-line.ts';
 
 const FILE_NAME = 'http.json';
 const PROBE_MS = 1_000;
+const UTF8_BYTES_MAX = 3;
 
 const appendResult = z.object({ stored: z.number(), duplicate: z.number() });
 const failure = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
@@ -23,8 +26,8 @@ export async function withdrawHttp(directory: string): Promise<void> {
 
 export interface RunningNode {
   readonly url: string;
-  /** Stores message lines; resolves when they are on the disk there. */
-  ingest(lines: readonly string[]): Promise<AppendResult>;
+  /** Stores messages; resolves when they are on the disk there. */
+  ingest(messages: readonly StoredMessage[]): Promise<AppendResult>;
   post(path: string, body: unknown): Promise<unknown>;
   get(path: string): Promise<unknown>;
 }
@@ -35,9 +38,9 @@ export async function runningNode(directory: string): Promise<RunningNode | unde
   if (url === undefined || !(await answers(url))) return undefined;
   return {
     url,
-    async ingest(lines) {
+    async ingest(messages) {
       const result = { stored: 0, duplicate: 0 };
-      for (const body of bodies(lines)) {
+      for (const body of bodies(messages)) {
         const answer = appendResult.parse(await request(url, 'POST', '/store/v1/messages', body));
         result.stored += answer.stored;
         result.duplicate += answer.duplicate;
@@ -68,20 +71,21 @@ async function answers(url: string): Promise<boolean> {
   }
 }
 
-/** JSON arrays of lines, each well under the limit of a body. */
-function* bodies(lines: readonly string[]): Generator<string> {
-  let batch: string[] = [];
-  let bytes = 0;
-  for (const line of lines) {
-    if (bytes + line.length * 2 > LIMITS.httpBodyBytes && batch.length > 0) {
-      yield `[${batch.join(',')}]`;
-      batch = [];
-      bytes = 0;
+/** JSON arrays of message lines, each well under the limit of a body. */
+function* bodies(messages: readonly StoredMessage[]): Generator<string> {
+  let lines: string[] = [];
+  let length = 0;
+  for (const { message, id } of messages) {
+    const line = formatMessageLine(message, hashOf(id));
+    if (length + line.length * UTF8_BYTES_MAX > LIMITS.httpBodyBytes && lines.length > 0) {
+      yield `[${lines.join(',')}]`;
+      lines = [];
+      length = 0;
     }
-    batch.push(line);
-    bytes += line.length + 1;
+    lines.push(line);
+    length += line.length * UTF8_BYTES_MAX + 1;
   }
-  if (batch.length > 0) yield `[${batch.join(',')}]`;
+  if (lines.length > 0) yield `[${lines.join(',')}]`;
 }
 
 async function request(url: string, method: string, path: string, body?: string): Promise<unknown> {

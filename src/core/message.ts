@@ -33,14 +33,14 @@ export function messageHash(message: WakuMessage, sha256: (bytes: Uint8Array) =>
   const pubsubTopic = requiredTopicBytes(message.pubsubTopic);
   const contentTopic = requiredTopicBytes(message.contentTopic);
   const { payload, meta } = message;
-  const preimage = scratch(pubsubTopic.length + payload.length + contentTopic.length + meta.length + 8);
-  let at = 0;
-  for (const part of [pubsubTopic, payload, contentTopic, meta]) {
-    preimage.set(part, at);
-    at += part.length;
-  }
-  new DataView(preimage.buffer, preimage.byteOffset).setBigInt64(at, message.timestamp);
-  return sha256(preimage);
+  const length = pubsubTopic.length + payload.length + contentTopic.length + meta.length;
+  reserve(length + TIMESTAMP_BYTES);
+  preimage.set(pubsubTopic, 0);
+  preimage.set(payload, pubsubTopic.length);
+  preimage.set(contentTopic, pubsubTopic.length + payload.length);
+  preimage.set(meta, length - meta.length);
+  preimageView.setBigInt64(length, message.timestamp);
+  return sha256(preimage.subarray(0, length + TIMESTAMP_BYTES));
 }
 
 /** What forbids storing this message, or undefined. `nowMs` and `futureMs` bound its timestamp from above. */
@@ -78,10 +78,14 @@ function requiredTopicBytes(topic: string): Uint8Array {
   return bytes;
 }
 
-/** One buffer serves all preimages: hashing is synchronous, and messages of one store are of like size. */
-let scratchBuffer = new Uint8Array(4096);
+const TIMESTAMP_BYTES = 8;
 
-function scratch(size: number): Uint8Array {
-  if (scratchBuffer.length < size) scratchBuffer = new Uint8Array(size * 2);
-  return scratchBuffer.subarray(0, size);
+/** One buffer serves all preimages: hashing is synchronous, and messages of one store are of like size. */
+let preimage = new Uint8Array(4_096);
+let preimageView = new DataView(preimage.buffer);
+
+function reserve(length: number): void {
+  if (preimage.length >= length) return;
+  preimage = new Uint8Array(length * 2);
+  preimageView = new DataView(preimage.buffer);
 }

@@ -42,8 +42,9 @@ export interface ReconcilePolicy {
   readonly echo: 'everything' | 'needed';
   /** Under `echo: everything`, an answer lists at most this many ids of one range; past it, as `needed`. */
   readonly echoItems: number;
-  /** Ids in all replies of one step together; past it the step fails with SESSION_BUDGET. */
+  /** A reply lists at most this many ids and holds about this many ranges; what does not fit is left for later. */
   readonly replyItems: number;
+  readonly replyRanges: number;
   /** Gives 0 to `below` - 1. Moves each cut by chance, so that no publisher can arrange messages around it. */
   readonly random?: (below: number) => number;
 }
@@ -60,6 +61,7 @@ export const WAKU_POLICY: ReconcilePolicy = {
   echo: 'everything',
   echoItems: 200_000,
   replyItems: 400_000,
+  replyRanges: 50_000,
 };
 
 export interface StepResult {
@@ -70,6 +72,8 @@ export interface StepResult {
   readonly need: SyncIdList;
   /** The other side may send ids of these ranges without having named them. */
   readonly unnamed: boolean;
+  /** Ranges that differ were passed over, as the reply was full. */
+  readonly incomplete: boolean;
 }
 
 /** The first payload of a session over `[lower, upper)`. One fingerprint when the sides are probably equal. */
@@ -87,7 +91,7 @@ export function openingClaims(
   } else {
     reply.split(lower, upper, Math.ceil(count / policy.partItems));
   }
-  return reply.claims;
+  return reply.finish();
 }
 
 /**
@@ -107,7 +111,8 @@ export function acceptOpening(index: RangeIndex, claims: readonly Claim[]): read
 /**
  * Answers the claims of the other side.
  *
- * @throws LacunaError SESSION_BUDGET when the reply would list more than `policy.replyItems`.
+ * @throws LacunaError SESSION_BUDGET when nothing of what differs fits into a reply: more ids than
+ *   `policy.replyItems` under one timestamp.
  */
 export function reconcileStep(
   index: RangeIndex,
@@ -127,7 +132,16 @@ export function reconcileStep(
     else if (claim.kind === 'fingerprint') reply.toFingerprint(lower, claim.upper, claim.fingerprint);
     else reply.toItems({ ...claim, lower });
   }
-  return { reply: mergeSkips(reply.claims), have: reply.have, need: reply.need, unnamed: reply.unnamed };
+  const { have, need, unnamed, incomplete } = reply;
+  const merged = mergeSkips(reply.claims);
+  // Nothing but skips would tell the other side that the two are equal.
+  if (incomplete && merged.length === 0) {
+    throw new LacunaError(
+      'SESSION_BUDGET',
+      `a range of more than ${policy.replyItems} ids cannot be divided`,
+    );
+  }
+  return { reply: merged, have, need, unnamed, incomplete };
 }
 
 class Reply {
@@ -135,6 +149,7 @@ class Reply {
   readonly have = new SyncIdList();
   readonly need = new SyncIdList();
   unnamed = false;
+  incomplete = false;
   readonly #index: RangeIndex;
   readonly #policy: ReconcilePolicy;
   readonly #digest = new Uint32Array(HASH_WORDS);
@@ -143,6 +158,19 @@ class Reply {
   constructor(index: RangeIndex, policy: ReconcilePolicy) {
     this.#index = index;
     this.#policy = policy;
+  }
+
+  /** The claims with neighbouring skips joined. Throws when nothing of what differs fitted in. */
+  finish(): Claim[] {
+    const merged = mergeSkips(this.claims);
+    // Nothing but skips would tell the other side that the two are equal.
+    if (this.incomplete && merged.length === 0) {
+      throw new LacunaError(
+        'SESSION_BUDGET',
+        `a range of over ${this.#policy.replyItems} ids cannot be divided`,
+      );
+    }
+    return merged;
   }
 
   skip(lower: Uint32Array, upper: Uint32Array): void {
@@ -157,7 +185,7 @@ class Reply {
     }
     const fingerprint = new Uint32Array(HASH_WORDS);
     this.#index.digest(lower, exclusive(upper), fingerprint);
-    this.claims.push({ kind: 'fingerprint', lower, upper, fingerprint });
+    this.#claim({ kind: 'fingerprint', lower, upper, fingerprint });
   }
 
   toFingerprint(lower: Uint32Array, upper: Uint32Array, theirs: Uint32Array): void {
@@ -261,11 +289,26 @@ class Reply {
   }
 
   #list(lower: Uint32Array, upper: Uint32Array, items: SyncIdList, reconciled: boolean): void {
-    this.#listed += items.count;
-    if (this.#listed > this.#policy.replyItems) {
-      throw new LacunaError('SESSION_BUDGET', `a reply would list more than ${this.#policy.replyItems} ids`);
+    if (this.#listed + items.count > this.#policy.replyItems) {
+      this.#leave(lower, upper);
+      return;
     }
-    this.claims.push({ kind: 'items', lower, upper, items, reconciled });
+    this.#listed += items.count;
+    this.#claim({ kind: 'items', lower, upper, items, reconciled });
+  }
+
+  #claim(claim: Claim): void {
+    if (this.claims.length >= this.#policy.replyRanges) this.#leave(claim.lower, claim.upper);
+    else this.claims.push(claim);
+  }
+
+  /** What does not fit into this reply is passed over; another session finds it again. */
+  #leave(lower: Uint32Array, upper: Uint32Array): void {
+    this.incomplete = true;
+    const last = this.claims.at(-1);
+    if (last?.kind === 'skip')
+      this.claims[this.claims.length - 1] = { kind: 'skip', lower: last.lower, upper };
+    else this.skip(lower, upper);
   }
 }
 

@@ -24,7 +24,28 @@ export function topicBytes(topic: string): Uint8Array | undefined {
   return bytes;
 }
 
+/** The topic in these bytes; any bytes have one. */
 export function topicFromBytes(bytes: Uint8Array): string {
+  const slot = (bytes.length * 31 + (bytes[0] ?? 0) + (bytes[bytes.length - 1] ?? 0) * 7) % DECODED_TOPICS;
+  const known = decodedTopics[slot];
+  if (known !== undefined && sameBytes(known.bytes, bytes)) return known.topic;
+  const topic = decode(bytes);
+  if (bytes.length <= DECODED_TOPIC_BYTES) decodedTopics[slot] = { bytes: bytes.slice(), topic };
+  return topic;
+}
+
+/** The last topics seen, each in the slot that its length and ends give: comparing is cheaper than decoding. */
+const decodedTopics: ({ bytes: Uint8Array; topic: string } | undefined)[] = [];
+const DECODED_TOPICS = 64;
+const DECODED_TOPIC_BYTES = 128;
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let index = 0; index < a.length; index++) if (a[index] !== b[index]) return false;
+  return true;
+}
+
+function decode(bytes: Uint8Array): string {
   try {
     return strict.decode(bytes);
   } catch {

@@ -66,9 +66,17 @@ export class Database {
     await this.#open(false);
   }
 
-  /** Resolves when the batch is on the disk, whole. */
-  async write(operations: Operation[]): Promise<void> {
-    await this.#level.batch(operations, { sync: true });
+  /**
+   * Resolves when the batch is on the disk, whole. A chained batch costs a third of an array of operations, which
+   * abstract-level copies one by one.
+   */
+  async write(operations: readonly Operation[]): Promise<void> {
+    const batch = this.#level.batch();
+    for (const operation of operations) {
+      if (operation.type === 'put') batch.put(operation.key, operation.value);
+      else batch.del(operation.key);
+    }
+    await batch.write({ sync: true });
   }
 
   async get(key: Uint8Array): Promise<Uint8Array | undefined> {

@@ -3,10 +3,11 @@
  * entries, and there is no index entry without its message. With `repair`, damaged messages are set aside (a peer
  * has them), missing entries are written and stray ones removed.
  */
-import { compareIds, HASH_BYTES, ID_BYTES } from '../core/sync-id.ts';
+import { HASH_BYTES, ID_BYTES } from '../core/sync-id.ts';
+import { asBuffer, MessageView } from '../wire/waku-message.ts';
 import type { Operation } from './database.ts';
 import { ALL_HASHES, ALL_MESSAGES, ALL_TOPICS, idOfKey, type KeyRange } from './keys.ts';
-import { decodeIfWhole, type LevelMessageStore } from './message-store.ts';
+import type { LevelMessageStore } from './message-store.ts';
 
 export interface IntegrityReport {
   /** Messages looked at. */
@@ -23,20 +24,21 @@ export async function verifyStore(
   onProgress: (checked: number) => void = () => undefined,
 ): Promise<IntegrityReport> {
   const report: IntegrityReport = { checked: 0, damaged: 0, repaired: 0 };
+  const view = new MessageView();
   for await (const chunk of store.database.entries(ALL_MESSAGES)) {
     const operations: Operation[] = [];
     for (const [key, encoded] of chunk) {
-      const id = idOfKey(key);
-      const message = decodeIfWhole(encoded);
+      const entry = { id: idOfKey(key), encoded: asBuffer(encoded) };
       report.checked += 1;
-      if (message === undefined || compareIds(store.idOf(message), 0, id, 0) !== 0) {
+      if (!store.isWhole(entry)) {
         report.damaged += 1;
         if (!repair) continue;
-        await store.quarantine(id, encoded);
+        await store.quarantine(entry.id, encoded);
         report.repaired += 1;
       } else {
         // The message itself is first, its index entries follow.
-        operations.push(...store.operationsFor(id, message, encoded).slice(1));
+        const topics = view.read(entry.encoded).topics();
+        operations.push(...store.operationsFor(entry.id, topics, encoded).slice(1));
       }
     }
     await checkEntries(store, operations, repair, report);

@@ -4,14 +4,21 @@
  */
 import { join } from 'node:path';
 import { DigestTree } from '../core/digest-tree.ts';
-import { messageHash, type WakuMessage } from '../core/message.ts';
 import type { RangeIndex } from '../core/range-index.ts';
 import { isEverything, type Scope } from '../core/scope.ts';
-import { boundAt, compareIds, hashOf, ID_WORDS, makeId, readIdBytes, SyncIdList } from '../core/sync-id.ts';
+import {
+  boundAt,
+  HASH_WORDS,
+  hashOf,
+  ID_WORDS,
+  readHashWords,
+  readIdBytes,
+  SyncIdList,
+} from '../core/sync-id.ts';
 import { LacunaError, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { AppendResult, Clock, Logger, MessageStore, Sha256, StoredMessage } from '../ports.ts';
-import { decodeMessageAndTopic } from '../wire/waku-message.ts';
+import { asBuffer, MessageView } from '../wire/waku-message.ts';
 import { Database, type Operation } from './database.ts';
 import {
   ALL_MESSAGES,
@@ -41,13 +48,19 @@ export interface StoreOptions {
   readonly openDatabase?: (location: string, mayCreate: boolean) => Promise<Database>;
 }
 
+/** A message as it lies in the store, checked against its identity; `MessageView` reads it. */
 export interface StoreEntry {
   readonly id: Uint32Array;
-  readonly message: WakuMessage;
-  readonly encoded: Uint8Array;
+  readonly encoded: Buffer;
 }
 
 const TOPIC_KEYS_REMEMBERED = 1_000;
+
+/** What of a message its index entries depend on. */
+export interface MessageTopics {
+  readonly pubsubTopic: string;
+  readonly contentTopic: string;
+}
 
 export class LevelMessageStore implements MessageStore {
   readonly database: Database;
@@ -55,6 +68,9 @@ export class LevelMessageStore implements MessageStore {
   readonly #writer: Writer;
   readonly #tree: DigestTree;
   readonly #topicKeys = new Map<string, Uint8Array>();
+  /** Reused for every message that is checked. */
+  readonly #view = new MessageView();
+  readonly #hashed = new Uint32Array(HASH_WORDS);
   #sidecar: Sidecar;
   #quarantined = 0;
 
@@ -197,8 +213,8 @@ export class LevelMessageStore implements MessageStore {
       const checked: StoreEntry[] = [];
       for (const [key, encoded] of chunk) {
         const id = idOfKey(key);
-        const message = this.#check(id, encoded);
-        if (message !== undefined) checked.push({ id, message, encoded });
+        const entry = this.#check(id, encoded);
+        if (entry !== undefined) checked.push(entry);
       }
       yield checked;
     }
@@ -209,9 +225,19 @@ export class LevelMessageStore implements MessageStore {
     return this.#topicKey(topic);
   }
 
-  /** The identity of a message by its content. */
-  idOf(message: WakuMessage): Uint32Array {
-    return makeId(message.timestamp, messageHash(message, this.#options.sha256));
+  /** Whether the bytes are a message that hashes to the id. */
+  isWhole({ id, encoded }: StoreEntry): boolean {
+    try {
+      const view = this.#view.read(encoded);
+      if (view.timeHigh !== id[0] || view.timeLow >>> 0 !== id[1]) return false;
+      readHashWords(view.hash(this.#options.sha256), 0, this.#hashed, 0);
+    } catch {
+      return false;
+    }
+    for (let word = 0; word < HASH_WORDS; word++) {
+      if (this.#hashed[word] !== id[ID_WORDS - HASH_WORDS + word]) return false;
+    }
+    return true;
   }
 
   /**
@@ -246,9 +272,9 @@ export class LevelMessageStore implements MessageStore {
   }
 
   /** The operations that put a message and its index entries into the store. */
-  operationsFor(id: Uint32Array, message: WakuMessage, encoded: Uint8Array): Operation[] {
-    const pubsub = this.#topicKey(message.pubsubTopic);
-    const content = this.#topicKey(message.contentTopic);
+  operationsFor(id: Uint32Array, topics: MessageTopics, encoded: Uint8Array): Operation[] {
+    const pubsub = this.#topicKey(topics.pubsubTopic);
+    const content = this.#topicKey(topics.contentTopic);
     return [
       { type: 'put', key: messageKey(id), value: encoded },
       { type: 'put', key: hashKey(id), value: timeBytes(id) },
@@ -289,16 +315,16 @@ export class LevelMessageStore implements MessageStore {
     for (const [index, encoded] of values.entries()) {
       if (encoded === undefined) continue;
       const id = ids[index]!;
-      const message = this.#check(id, encoded);
-      if (message !== undefined) entries.push({ id, message, encoded });
+      const entry = this.#check(id, encoded);
+      if (entry !== undefined) entries.push(entry);
     }
     return entries;
   }
 
-  /** The message, if the bytes hash to the id; else they are set aside. */
-  #check(id: Uint32Array, encoded: Uint8Array): WakuMessage | undefined {
-    const message = decodeIfWhole(encoded);
-    if (message !== undefined && compareIds(this.idOf(message), 0, id, 0) === 0) return message;
+  /** The entry, if the bytes hash to the id; else they are set aside. */
+  #check(id: Uint32Array, encoded: Uint8Array): StoreEntry | undefined {
+    const entry = { id, encoded: asBuffer(encoded) };
+    if (this.isWhole(entry)) return entry;
     this.#options.log.error(
       { code: 'STORE_DAMAGED', messageHash: `0x${Buffer.from(hashOf(id)).toString('hex')}` },
       'a stored message does not hash to its identity: set aside, to be fetched again',
@@ -323,15 +349,6 @@ export class LevelMessageStore implements MessageStore {
 
   #keySet(topics: readonly string[]): Set<string> {
     return new Set(topics.map((topic) => latin1(this.#topicKey(topic))));
-  }
-}
-
-/** The message in these bytes, or undefined when they are not one. */
-export function decodeIfWhole(encoded: Uint8Array): WakuMessage | undefined {
-  try {
-    return decodeMessageAndTopic(encoded);
-  } catch {
-    return undefined;
   }
 }
 

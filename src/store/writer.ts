@@ -23,7 +23,7 @@ export interface Change {
 
 /** What the writer needs of the database. */
 export interface WritableDatabase {
-  write(operations: Operation[]): Promise<void>;
+  write(operations: readonly Operation[]): Promise<void>;
   reopen(): Promise<void>;
   get(key: Uint8Array): Promise<Uint8Array | undefined>;
 }

@@ -126,9 +126,12 @@ export class Session {
     return this.#lacking.count;
   }
 
-  /** Remembers ids found at the peer; each counts once however often it is found. */
+  /**
+   * Remembers ids found at the peer; each counts once however often it is found. A session holds so many ids and
+   * no more: what is beyond is found again by a later one.
+   */
   needs(ids: SyncIdList): void {
-    for (let row = 0; row < ids.count; row++) {
+    for (let row = 0; row < ids.count && this.#held < LIMITS.sessionItems; row++) {
       if (!this.#store.has(ids.at(row)) && this.#awaited.insert(ids.words, row * ID_WORDS)) this.#named += 1;
     }
   }
@@ -136,12 +139,16 @@ export class Session {
   /** Remembers ids that the peer lacks; returns those that were not offered in this pass already. */
   lacks(ids: SyncIdList): SyncIdList {
     const fresh = new SyncIdList();
-    for (let row = 0; row < ids.count; row++) {
+    for (let row = 0; row < ids.count && this.#held < LIMITS.sessionItems; row++) {
       const offset = row * ID_WORDS;
       if (this.#offered !== this.#lacking) this.#lacking.insert(ids.words, offset);
       if (this.#offered.insert(ids.words, offset)) fresh.push(ids.words, offset);
     }
     return fresh;
+  }
+
+  get #held(): number {
+    return this.#awaited.count + this.#lacking.count;
   }
 
   /** The named messages that have not come yet. */
@@ -154,11 +161,13 @@ export class Session {
     return missing;
   }
 
-  /** Why this message is not taken in this session, or undefined when it fits. */
+  /**
+   * Why this message is not taken in this session, or undefined when it fits. The upper time is let in: a responder
+   * may have read the window as including it (see `acceptOpening`).
+   */
   refusalOf(message: WakuMessage): ErrorCode | undefined {
     if (!this.takes) return 'TRANSFER_NOT_WANTED';
-    if (message.timestamp < this.sinceNs || message.timestamp >= this.untilNs)
-      return 'TRANSFER_OUT_OF_WINDOW';
+    if (message.timestamp < this.sinceNs || message.timestamp > this.untilNs) return 'TRANSFER_OUT_OF_WINDOW';
     return inScope(this.scope, message.pubsubTopic, message.contentTopic)
       ? undefined
       : 'TRANSFER_OUT_OF_SCOPE';

@@ -1,4 +1,5 @@
 /** Counts what peers do against the protocol; who does it too often is banned for a while. */
+import type { ErrorCode } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { Clock } from '../ports.ts';
 
@@ -45,4 +46,12 @@ export class Strikes {
       return;
     }
   }
+}
+
+/** What bytes that no honest peer sends weigh. */
+export const STRIKE_MALFORMED = 20;
+
+/** A payload over our limits may be an honest peer's with a larger store; any other broken bytes may not. */
+export function isMalformed(code: ErrorCode): boolean {
+  return code.startsWith('WIRE_') && code !== 'WIRE_LIMIT';
 }

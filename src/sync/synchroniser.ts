@@ -12,7 +12,7 @@ import { Outbox } from './outbox.ts';
 import { Session, type SessionPlan, type SessionResult } from './session.ts';
 import type { SessionTable } from './session-table.ts';
 import type { Strikes } from './strikes.ts';
-import { STRIKE_MALFORMED } from './transfer.ts';
+import { isMalformed, STRIKE_MALFORMED } from './strikes.ts';
 import { type DialogueOutcome, initiate, respond } from './waku-dialogue.ts';
 
 export interface SynchroniserInit {
@@ -197,7 +197,7 @@ export class Synchroniser {
     const error = deadline.aborted
       ? toLacunaError(deadline.reason, 'SESSION_ABORTED')
       : toLacunaError(thrown, 'PEER_CLOSED');
-    if (error.code.startsWith('WIRE_') || error.code === 'SESSION_ROUNDS') {
+    if (isMalformed(error.code) || error.code === 'SESSION_ROUNDS') {
       this.#init.strikes.strike(session.peer, STRIKE_MALFORMED);
     }
     this.#ended(session, error);

@@ -10,7 +10,7 @@ import { decodeMessageAndTopic } from '../wire/waku-message.ts';
 import type { Ingest } from './ingest.ts';
 import type { Session } from './session.ts';
 import type { SessionTable } from './session-table.ts';
-import type { Strikes } from './strikes.ts';
+import { isMalformed, STRIKE_MALFORMED, type Strikes } from './strikes.ts';
 
 /** Refusals that are our own choice, or may happen to an honest peer at the edge of a session: no strike. */
 const BLAMELESS: ReadonlySet<ErrorCode> = new Set(['TRANSFER_NOT_WANTED']);
@@ -55,7 +55,7 @@ export class TransferReceiver {
     } catch (error) {
       const { code, message } = toLacunaError(error, 'PEER_CLOSED');
       channel.abort(new Error(code));
-      if (code.startsWith('WIRE_')) this.#strikes.strike(peer, STRIKE_MALFORMED);
+      if (isMalformed(code)) this.#strikes.strike(peer, STRIKE_MALFORMED);
       this.#log.debug({ peer, code, error: message }, 'a transfer stream ended early');
     } finally {
       for (const session of touched) session.transferClosed();
@@ -113,8 +113,6 @@ export class TransferReceiver {
 
   #refuse(peer: string, session: Session, code: ErrorCode): void {
     session.refuse(code);
-    if (!BLAMELESS.has(code)) this.#strikes.strike(peer, code.startsWith('WIRE_') ? STRIKE_MALFORMED : 1);
+    if (!BLAMELESS.has(code)) this.#strikes.strike(peer, isMalformed(code) ? STRIKE_MALFORMED : 1);
   }
 }
-
-export const STRIKE_MALFORMED = 20;

@@ -100,10 +100,8 @@ async function converse(
     session.unnamed ||= step.unnamed;
     session.needs(step.need);
     context.have(session.lacks(step.have));
-    if (session.need + session.have > LIMITS.sessionItems)
-      throw new LacunaError('SESSION_BUDGET', 'too many ids');
     await send(context, { ...ownScope, claims: step.reply });
-    if (isFinal(step.reply)) return round === 0;
+    if (isFinal(step.reply)) return round === 0 && step.have.count + step.need.count === 0;
     incoming = (await receive(context)).payload;
   }
   throw new LacunaError('SESSION_ROUNDS', `no end after ${LIMITS.sessionRounds} rounds`);

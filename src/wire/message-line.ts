@@ -4,18 +4,13 @@
  */
 import type { WakuMessage } from '../core/message.ts';
 import { LacunaError } from '../errors.ts';
+import { asBuffer, encodeMessageAndTopic, MessageView } from './waku-message.ts';
 
 export interface MessageLine {
   readonly message: WakuMessage;
   /** The identity given with the message, 32 bytes; undefined when the line has none. */
   readonly hash: Uint8Array | undefined;
 }
-
-/**
- * `"timestamp": digits` as a key, at whatever depth. Inside a JSON string a quote stands behind a backslash, so
- * that a quote behind `{`, `,` or white space can only open a key or a value, and only a key has a colon behind it.
- */
-const TIMESTAMP = /(?<=[{,\s])"timestamp"\s*:\s*(-?\d+)(?=\s*[,}])/g;
 
 /** @throws LacunaError LINE_INVALID_JSON, LINE_INVALID_FIELD, MESSAGE_TIMESTAMP_INVALID. */
 export function parseMessageLine(line: string): MessageLine {
@@ -25,10 +20,33 @@ export function parseMessageLine(line: string): MessageLine {
 /** JSON in which every `timestamp` that is a whole number is kept as the decimal string of its digits. */
 export function parseJson(text: string): unknown {
   try {
-    return JSON.parse(text.replace(TIMESTAMP, '"timestamp":"$1"'));
+    return JSON.parse(quoteTimestamps(text));
   } catch {
     throw new LacunaError('LINE_INVALID_JSON', 'not valid JSON');
   }
+}
+
+const KEY = '"timestamp"';
+const WHOLE_NUMBER = /\s*:\s*(-?\d+)(?=\s*[,}])/y;
+const BEFORE_KEY = new Set(['{', ',', ' ', '\t', '\n', '\r']);
+
+/**
+ * Puts quotes around the digits behind each key `"timestamp"`, at whatever depth. Inside a JSON string a quote
+ * stands behind a backslash, so that one behind `{`, `,` or white space can only open a key or a value, and only a
+ * key has a colon behind it.
+ */
+function quoteTimestamps(text: string): string {
+  let quoted = '';
+  let done = 0;
+  for (let at = text.indexOf(KEY); at >= 0; at = text.indexOf(KEY, at + KEY.length)) {
+    if (!BEFORE_KEY.has(text[at - 1] ?? '')) continue;
+    WHOLE_NUMBER.lastIndex = at + KEY.length;
+    const digits = WHOLE_NUMBER.exec(text)?.[1];
+    if (digits === undefined) continue;
+    quoted += `${text.slice(done, WHOLE_NUMBER.lastIndex - digits.length)}"${digits}"`;
+    done = WHOLE_NUMBER.lastIndex;
+  }
+  return done === 0 ? text : quoted + text.slice(done);
 }
 
 /** @throws LacunaError LINE_INVALID_FIELD, MESSAGE_TIMESTAMP_INVALID. */
@@ -52,16 +70,73 @@ export function messageFromJson(line: unknown): MessageLine {
 
 /** Without the line end. `hash` is the identity, 32 bytes. */
 export function formatMessageLine(message: WakuMessage, hash: Uint8Array): string {
-  const meta = message.meta.length > 0 ? `,"meta":"${toBase64(message.meta)}"` : '';
-  const proof =
-    message.rateLimitProof.length > 0 ? `,"rateLimitProof":"${toBase64(message.rateLimitProof)}"` : '';
-  return (
-    `{"messageHash":"0x${buffer(hash).toString('hex')}",` +
-    `"message":{"payload":"${toBase64(message.payload)}","contentTopic":${quoted(message.contentTopic)},` +
-    `"version":${message.version},"timestamp":${message.timestamp},"ephemeral":${message.ephemeral}` +
-    `${meta}${proof}},"pubsubTopic":${quoted(message.pubsubTopic)}}`
-  );
+  const lines = new LineWriter();
+  lines.message(new MessageView().read(asBuffer(encodeMessageAndTopic(message))), hash);
+  return lines.take().toString('utf8').trimEnd();
 }
+
+/**
+ * Message lines gathered as bytes. Joining strings and encoding them afterwards costs three times as much as
+ * writing each piece to its place.
+ */
+export class LineWriter {
+  #buffer = Buffer.allocUnsafe(LINES_BYTES);
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Appends one message and a line end. `hash` is its identity, 32 bytes. */
+  message(view: MessageView, hash: Uint8Array): void {
+    const { bytes, payload, meta, rateLimitProof } = view;
+    const { pubsubTopic, contentTopic } = view.topics();
+    this.text(`{"messageHash":"0x${asBuffer(hash).toString('hex')}","message":{"payload":"`);
+    this.text(bytes.toString('base64', payload.start, payload.end));
+    this.text('","contentTopic":');
+    this.#topic(contentTopic);
+    this.text(`,"version":${view.version},"timestamp":${view.timestamp},"ephemeral":${view.ephemeral}`);
+    if (meta.length > 0) this.text(`,"meta":"${bytes.toString('base64', meta.start, meta.end)}"`);
+    if (rateLimitProof.length > 0) {
+      this.text(`,"rateLimitProof":"${bytes.toString('base64', rateLimitProof.start, rateLimitProof.end)}"`);
+    }
+    this.text('},"pubsubTopic":');
+    this.#topic(pubsubTopic);
+    this.text('}\n');
+  }
+
+  /** Appends ASCII text as it is. */
+  text(text: string): void {
+    this.#reserve(text.length);
+    this.#length += this.#buffer.write(text, this.#length, 'latin1');
+  }
+
+  /** The lines so far, as bytes that are the caller's. */
+  take(): Buffer {
+    const taken = this.#buffer.subarray(0, this.#length);
+    // The next run will be about as long.
+    this.#buffer = Buffer.allocUnsafe(Math.max(LINES_BYTES, this.#length + (this.#length >> 3)));
+    this.#length = 0;
+    return taken;
+  }
+
+  #topic(topic: string): void {
+    const json = quoted(topic);
+    this.#reserve(json.length * UTF8_BYTES_MAX);
+    this.#length += this.#buffer.write(json, this.#length, 'utf8');
+  }
+
+  #reserve(length: number): void {
+    if (this.#length + length <= this.#buffer.length) return;
+    const grown = Buffer.allocUnsafe(Math.max(this.#buffer.length * 2, this.#length + length));
+    this.#buffer.copy(grown, 0, 0, this.#length);
+    this.#buffer = grown;
+  }
+}
+
+const LINES_BYTES = 4 * 1024;
+/** UTF-8 takes at most three bytes for each of a string's units. */
+const UTF8_BYTES_MAX = 3;
 
 const NO_BYTES = new Uint8Array(0);
 const HASH = /^0x[0-9a-fA-F]{64}$/;
@@ -120,14 +195,6 @@ function optional<T>(value: unknown, absent: T, read: (value: unknown) => T): T 
 
 function invalid(name: string, expected: string): LacunaError {
   return new LacunaError('LINE_INVALID_FIELD', `${name} must be ${expected}`);
-}
-
-function buffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-function toBase64(bytes: Uint8Array): string {
-  return buffer(bytes).toString('base64');
 }
 
 /** Topics repeat from line to line. */

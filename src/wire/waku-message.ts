@@ -10,9 +10,8 @@ import { LacunaError } from '../errors.ts';
 import { ByteWriter, lebLength, lebLength64 } from './bytes.ts';
 import {
   bytesFieldLength,
+  FieldReader,
   LENGTH_DELIMITED,
-  readFields,
-  unzigzag,
   VARINT,
   writeBytesField,
   writeVarintField,
@@ -31,7 +30,6 @@ const RATE_LIMIT_PROOF = 21;
 const EPHEMERAL = 31;
 
 const META_BYTES_MAX = 64;
-const NO_BYTES = new Uint8Array(0);
 
 /** @throws LacunaError MESSAGE_TOPIC_INVALID for a topic that has no bytes. */
 export function encodeMessageAndTopic(message: WakuMessage): Uint8Array {
@@ -84,61 +82,179 @@ function messageLength(message: WakuMessage, contentTopic: Uint8Array): number {
 }
 
 /**
+ * A transfer frame read in place: where its fields lie, and the few numbers. One view serves many frames, as
+ * reading one makes no object; that matters where every message of a store is hashed on its way out.
+ */
+export class MessageView {
+  bytes: Buffer = NO_BYTES;
+  readonly pubsubTopic = new Span();
+  readonly contentTopic = new Span();
+  readonly payload = new Span();
+  readonly meta = new Span();
+  readonly rateLimitProof = new Span();
+  version = 0;
+  ephemeral = false;
+  /** The timestamp as two words, two's complement. */
+  timeHigh = 0;
+  timeLow = 0;
+
+  /** @throws LacunaError with a WIRE_ code. */
+  read(frame: Buffer): this {
+    this.pubsubTopic.clear();
+    let message = -1;
+    let messageEnd = -1;
+    const fields = new FieldReader(frame);
+    while (fields.next()) {
+      if (fields.wireType !== LENGTH_DELIMITED) continue;
+      if (fields.number === PUBSUB_TOPIC) this.pubsubTopic.set(fields);
+      else if (fields.number === MESSAGE) {
+        message = fields.start;
+        messageEnd = fields.end;
+      }
+    }
+    if (message < 0) throw new LacunaError('WIRE_FIELD_MISSING', 'the field message is absent');
+    this.pubsubTopic.require('pubsub_topic');
+    return this.readMessage(frame, message, messageEnd);
+  }
+
+  /** Reads a WakuMessage alone, which has no pubsub topic. @throws LacunaError with a WIRE_ code. */
+  readMessage(bytes: Buffer, start: number, end: number): this {
+    this.bytes = bytes;
+    for (const span of [this.contentTopic, this.payload, this.meta, this.rateLimitProof]) span.clear();
+    this.version = 0;
+    this.ephemeral = false;
+    this.timeHigh = 0;
+    this.timeLow = 0;
+    const fields = new FieldReader(bytes, start, end);
+    while (fields.next()) {
+      if (fields.wireType === LENGTH_DELIMITED) this.#takeSpan(fields);
+      else if (fields.wireType === VARINT) this.#takeNumber(fields);
+    }
+    this.payload.require('payload');
+    this.contentTopic.require('content_topic');
+    if (this.meta.length > META_BYTES_MAX) {
+      throw new LacunaError('WIRE_FIELD_INVALID', `meta of ${this.meta.length} bytes`);
+    }
+    return this;
+  }
+
+  /** The message hash, 32 bytes, straight from the frame (see `messageHash`). */
+  hash(sha256: (bytes: Uint8Array) => Uint8Array): Uint8Array {
+    const { bytes, pubsubTopic, payload, contentTopic, meta } = this;
+    const length = pubsubTopic.length + payload.length + contentTopic.length + meta.length;
+    if (preimage.length < length + 8) preimage = Buffer.alloc((length + 8) * 2);
+    let at = pubsubTopic.copy(bytes, preimage, 0);
+    at = payload.copy(bytes, preimage, at);
+    at = contentTopic.copy(bytes, preimage, at);
+    at = meta.copy(bytes, preimage, at);
+    preimage.writeInt32BE(this.timeHigh, at);
+    preimage.writeInt32BE(this.timeLow, at + 4);
+    return sha256(preimage.subarray(0, length + 8));
+  }
+
+  get timestamp(): bigint {
+    return (BigInt(this.timeHigh) << 32n) | BigInt(this.timeLow >>> 0);
+  }
+
+  /** The topics of the message as text. */
+  topics(): { pubsubTopic: string; contentTopic: string } {
+    const { bytes, pubsubTopic, contentTopic } = this;
+    return {
+      pubsubTopic: topicFromBytes(pubsubTopic.of(bytes)),
+      contentTopic: topicFromBytes(contentTopic.of(bytes)),
+    };
+  }
+
+  /** The message as an object of its own; its byte fields are views of the frame. */
+  toMessage(): WakuMessage {
+    return {
+      ...this.topics(),
+      payload: this.payload.of(this.bytes),
+      timestamp: this.timestamp,
+      version: this.version,
+      ephemeral: this.ephemeral,
+      meta: this.meta.of(this.bytes),
+      rateLimitProof: this.rateLimitProof.of(this.bytes),
+    };
+  }
+
+  #takeSpan(fields: FieldReader): void {
+    if (fields.number === PAYLOAD) this.payload.set(fields);
+    else if (fields.number === CONTENT_TOPIC) this.contentTopic.set(fields);
+    else if (fields.number === META) this.meta.set(fields);
+    else if (fields.number === RATE_LIMIT_PROOF) this.rateLimitProof.set(fields);
+  }
+
+  #takeNumber(fields: FieldReader): void {
+    if (fields.number === VERSION) {
+      if (fields.high !== 0) throw new LacunaError('WIRE_VARINT', 'the version is beyond 32 bits');
+      this.version = fields.low;
+    } else if (fields.number === TIMESTAMP) {
+      // Zig-zag in words: half the value, with all bits turned where its lowest bit is set.
+      const sign = -(fields.low & 1);
+      this.timeHigh = (fields.high >>> 1) ^ sign;
+      this.timeLow = ((fields.low >>> 1) | (fields.high << 31)) ^ sign;
+    } else if (fields.number === EPHEMERAL) this.ephemeral = fields.high !== 0 || fields.low !== 0;
+  }
+}
+
+/** Where a field's bytes lie in a frame. */
+class Span {
+  start = -1;
+  end = -1;
+
+  get length(): number {
+    return this.end - this.start;
+  }
+
+  clear(): void {
+    this.start = -1;
+    this.end = -1;
+  }
+
+  set(fields: FieldReader): void {
+    this.start = fields.start;
+    this.end = fields.end;
+  }
+
+  require(name: string): void {
+    if (this.start < 0) throw new LacunaError('WIRE_FIELD_MISSING', `the field ${name} is absent`);
+  }
+
+  of(bytes: Buffer): Uint8Array {
+    if (this.start < 0) return NO_FIELD;
+    return new Uint8Array(bytes.buffer, bytes.byteOffset + this.start, this.length);
+  }
+
+  /** Returns where the copy ends. */
+  copy(from: Buffer, to: Buffer, at: number): number {
+    if (this.start >= 0) from.copy(to, at, this.start, this.end);
+    return at + this.length;
+  }
+}
+
+const NO_BYTES = Buffer.alloc(0);
+const NO_FIELD = new Uint8Array(0);
+/** One buffer serves all preimages: hashing is synchronous. */
+let preimage = Buffer.alloc(4_096);
+
+/**
  * Reads a transfer frame. The byte fields of the result are views of `frame`.
  *
  * @throws LacunaError with a WIRE_ code.
  */
 export function decodeMessageAndTopic(frame: Uint8Array): WakuMessage {
-  let pubsubTopic: Uint8Array | undefined;
-  let message: Uint8Array | undefined;
-  readFields(frame, (field) => {
-    if (field.wireType !== LENGTH_DELIMITED) return;
-    if (field.number === PUBSUB_TOPIC) pubsubTopic = field.bytes;
-    else if (field.number === MESSAGE) message = field.bytes;
-  });
-  return decodeMessage(required(message, 'message'), topicFromBytes(required(pubsubTopic, 'pubsub_topic')));
+  return new MessageView().read(asBuffer(frame)).toMessage();
 }
 
 /** @throws LacunaError with a WIRE_ code. */
 export function decodeMessage(bytes: Uint8Array, pubsubTopic: string): WakuMessage {
-  let payload: Uint8Array | undefined;
-  let contentTopic: Uint8Array | undefined;
-  let version = 0;
-  let timestamp = 0n;
-  let meta: Uint8Array = NO_BYTES;
-  let rateLimitProof: Uint8Array = NO_BYTES;
-  let ephemeral = false;
-  readFields(bytes, (field) => {
-    if (field.wireType === LENGTH_DELIMITED) {
-      if (field.number === PAYLOAD) payload = field.bytes;
-      else if (field.number === CONTENT_TOPIC) contentTopic = field.bytes;
-      else if (field.number === META) meta = field.bytes;
-      else if (field.number === RATE_LIMIT_PROOF) rateLimitProof = field.bytes;
-    } else if (field.wireType === VARINT) {
-      if (field.number === VERSION) {
-        if (field.high !== 0) throw new LacunaError('WIRE_VARINT', 'the version is beyond 32 bits');
-        version = field.low;
-      } else if (field.number === TIMESTAMP) timestamp = unzigzag(field.high, field.low);
-      else if (field.number === EPHEMERAL) ephemeral = field.high !== 0 || field.low !== 0;
-    }
-  });
-  if (meta.length > META_BYTES_MAX)
-    throw new LacunaError('WIRE_FIELD_INVALID', `meta of ${meta.length} bytes`);
-  return {
-    pubsubTopic,
-    contentTopic: topicFromBytes(required(contentTopic, 'content_topic')),
-    payload: required(payload, 'payload'),
-    timestamp,
-    version,
-    ephemeral,
-    meta,
-    rateLimitProof,
-  };
+  return { ...new MessageView().readMessage(asBuffer(bytes), 0, bytes.length).toMessage(), pubsubTopic };
 }
 
-function required(bytes: Uint8Array | undefined, name: string): Uint8Array {
-  if (bytes === undefined) throw new LacunaError('WIRE_FIELD_MISSING', `the field ${name} is absent`);
-  return bytes;
+/** The same bytes as a Buffer; nothing is copied. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 function requiredBytes(topic: string): Uint8Array {

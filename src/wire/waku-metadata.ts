@@ -3,13 +3,13 @@
  * deprecated number and packed under the present one, and read from whichever is there.
  */
 import { LacunaError } from '../errors.ts';
+import { LIMITS } from '../limits.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { LENGTH_DELIMITED, readFields, VARINT, writeBytesField, writeVarintField } from './protobuf.ts';
 
 const CLUSTER_ID = 1;
 const SHARDS_DEPRECATED = 2;
 const SHARDS = 3;
-const SHARDS_MAX = 1_024;
 
 export interface WakuMetadata {
   /** undefined when the peer names none. */
@@ -42,7 +42,7 @@ export function decodeMetadata(bytes: Uint8Array): WakuMetadata {
     const list = shards[field.number];
     if (field.wireType === VARINT) list.push(word(field.high, field.low));
     if (field.wireType === LENGTH_DELIMITED) readPacked(field.bytes, list);
-    if (list.length > SHARDS_MAX) throw new LacunaError('WIRE_LIMIT', 'too many shards');
+    if (list.length > LIMITS.metadataShards) throw new LacunaError('WIRE_LIMIT', 'too many shards');
   });
   return { clusterId, shards: shards[SHARDS].length > 0 ? shards[SHARDS] : shards[SHARDS_DEPRECATED] };
 }

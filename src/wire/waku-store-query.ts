@@ -12,7 +12,7 @@ import { LIMITS } from '../limits.ts';
 import { ByteWriter } from './bytes.ts';
 import {
   bytesFieldLength,
-  type Field,
+  type FieldReader,
   LENGTH_DELIMITED,
   readFields,
   unzigzag,
@@ -239,7 +239,7 @@ function addWithin<T>(list: T[], value: T, max: number): void {
   list.push(value);
 }
 
-function readText(field: Field): string {
+function readText(field: FieldReader): string {
   if (field.bytes.length > LIMITS.storeQueryTextBytes) {
     throw new LacunaError('WIRE_LIMIT', `a text of ${field.bytes.length} bytes`);
   }
@@ -256,7 +256,7 @@ function textBytes(text: string): Uint8Array {
   return bytes;
 }
 
-function readHash(field: Field): Uint8Array {
+function readHash(field: FieldReader): Uint8Array {
   if (field.bytes.length !== HASH_BYTES) {
     throw new LacunaError('WIRE_FIELD_INVALID', `a hash of ${field.bytes.length} bytes`);
   }
@@ -268,7 +268,7 @@ function writeHash(writer: ByteWriter, number: number, hash: Uint8Array): void {
   writeBytesField(writer, number, hash);
 }
 
-function isSet(field: Field): boolean {
+function isSet(field: FieldReader): boolean {
   return field.high !== 0 || field.low !== 0;
 }
 

@@ -97,6 +97,9 @@ describe('an id', () => {
         expect(BigInt(`0x${bytesOf(successor(row)).toString('hex')}`)).toBe(value + 1n);
       }),
     );
+    // A hash of nothing but ones carries into the time.
+    const last = makeId(0xffff_ffffn, new Uint8Array(32).fill(0xff));
+    expect(successor(last)).toEqual(boundAt(0x1_0000_0000n));
   });
 });
 

@@ -91,6 +91,14 @@ describe('a topic', () => {
     }
   });
 
+  it('does not depend on what becomes of the bytes, nor on another topic of the same length and ends', () => {
+    const bytes = new TextEncoder().encode('/a/1/x/proto');
+    expect(topicFromBytes(bytes)).toBe('/a/1/x/proto');
+    bytes[5] = 'y'.charCodeAt(0);
+    expect(topicFromBytes(bytes)).toBe('/a/1/y/proto');
+    expect(topicFromBytes(new TextEncoder().encode('/a/1/x/proto'))).toBe('/a/1/x/proto');
+  });
+
   // A transfer frame or payload may hold megabytes where a topic belongs: reading them must stay linear and quick.
   it('is read in one pass however long and broken', { timeout: 10_000 }, () => {
     const bytes = new Uint8Array(1024 * 1024).fill(0xe2);

@@ -1,0 +1,61 @@
+/** Seeded messages for benches: the same ones in every run and every process. */
+import { createHash } from 'node:crypto';
+import { messageHash, type WakuMessage } from '../src/core/message.ts';
+import { hashOf, makeId } from '../src/core/sync-id.ts';
+import type { StoredMessage } from '../src/ports.ts';
+import { systemSha256 } from '../src/system.ts';
+import { formatMessageLine } from '../src/wire/message-line.ts';
+import { encodeMessageAndTopic } from '../src/wire/waku-message.ts';
+
+const PUBSUB_TOPICS = ['/waku/2/rs/16/32', '/waku/2/rs/16/64'];
+const CONTENT_TOPICS = ['/app/1/chat/proto', '/app/1/community/proto', '/app/1/control/proto'];
+
+export interface Workload {
+  readonly messages: number;
+  readonly payloadBytes: number;
+  /** Timestamps are spread evenly with jitter over this interval. */
+  readonly sinceNs: bigint;
+  readonly spanNs: bigint;
+  readonly seed: string;
+}
+
+/** Messages in order of time. */
+export function* messagesOf(workload: Workload): Generator<WakuMessage> {
+  const step = workload.spanNs / BigInt(workload.messages);
+  for (let index = 0; index < workload.messages; index++) {
+    const block = createHash('sha256').update(`${workload.seed} ${index}`).digest();
+    const payload = Buffer.alloc(workload.payloadBytes);
+    for (let at = 0; at < payload.length; at += 4096) fillFrom(payload.subarray(at, at + 4096), block, at);
+    yield {
+      pubsubTopic: PUBSUB_TOPICS[block[0]! % PUBSUB_TOPICS.length]!,
+      contentTopic: CONTENT_TOPICS[block[1]! % CONTENT_TOPICS.length]!,
+      payload,
+      timestamp:
+        workload.sinceNs + step * BigInt(index) + (block.readBigUInt64BE(8) % (step > 0n ? step : 1n)),
+      version: 0,
+      ephemeral: false,
+      meta: new Uint8Array(),
+      rateLimitProof: new Uint8Array(),
+    };
+  }
+}
+
+export function storedMessage(message: WakuMessage): StoredMessage {
+  const hash = messageHash(message, systemSha256);
+  return { message, id: makeId(message.timestamp, hash), encoded: encodeMessageAndTopic(message) };
+}
+
+export function lineOf({ message, id }: StoredMessage): string {
+  return `${formatMessageLine(message, hashOf(id))}\n`;
+}
+
+/** Bytes that compress badly, as encrypted payloads do. */
+function fillFrom(target: Buffer, block: Buffer, salt: number): void {
+  let state = block.readUInt32BE(16) ^ salt;
+  for (let at = 0; at + 4 <= target.length; at += 4) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    target.writeInt32LE(state, at);
+  }
+}

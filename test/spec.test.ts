@@ -1,0 +1,103 @@
+/** What can be checked of the protocol pages is: their numbers, their codes, and their worked example. */
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { lacunaParty } from '../bench/baselines/lacuna-party.ts';
+import { runDialogue } from '../bench/baselines/stock-nwaku.ts';
+import { toHex } from '../scripts/vectors/shared.ts';
+import { DigestTree } from '../src/core/digest-tree.ts';
+import { messageHash, type WakuMessage } from '../src/core/message.ts';
+import { WAKU_POLICY } from '../src/core/reconcile.ts';
+import { makeId, SyncIdList } from '../src/core/sync-id.ts';
+import { ERROR_CODES } from '../src/errors.ts';
+import { LIMITS } from '../src/limits.ts';
+import { encodeFrames } from '../src/wire/frame.ts';
+import { encodeMessageAndTopic } from '../src/wire/waku-message.ts';
+import { decodeRanges, encodeRanges } from '../src/wire/waku-ranges.ts';
+
+const read = (name: string): string => readFileSync(new URL(`../spec/${name}`, import.meta.url), 'utf8');
+const page = read('waku-sync.md');
+/** What stands between fences, without the spaces that make it readable. */
+const blocks = [...page.matchAll(/^```\n(.*?)^```/gms)].map(([, block]) => block!.replaceAll(/\s/g, ''));
+
+describe('spec/waku-sync.md', () => {
+  it('gives every limit it names its number', () => {
+    let checked = 0;
+    for (const [, names, numbers] of page.matchAll(/^\| ((?:`\w+`(?:, )?)+) *\| (\d[\d, ]*)\|/gm)) {
+      const values = numbers!.split(',').map((number) => Number(number.replaceAll(' ', '')));
+      for (const [index, name] of names!.replaceAll('`', '').split(', ').entries()) {
+        expect([name, LIMITS[name as keyof typeof LIMITS]]).toEqual([name, values[index]]);
+        checked += 1;
+      }
+    }
+    expect(checked).toBeGreaterThan(25);
+  });
+
+  it('names only codes that exist, and every one of the wire, the session and the transfer', () => {
+    const named = new Set([...page.matchAll(/`([A-Z]+(?:_[A-Z]+)+)`/g)].map(([, code]) => code!));
+    expect([...named].filter((code) => !(code in ERROR_CODES))).toEqual([]);
+    const due = Object.keys(ERROR_CODES).filter((code) => /^(WIRE|SESSION|TRANSFER)_/.test(code));
+    expect(due.filter((code) => !named.has(code))).toEqual([]);
+  });
+
+  it('describes the policy that is used', () => {
+    const { listItems, partItems, fingerprintSpanNs, echoItems, replyItems } = WAKU_POLICY;
+    expect([listItems, partItems, fingerprintSpanNs, echoItems, replyItems]).toEqual([
+      16, 1300, 8, 200_000, 400_000,
+    ]);
+    for (const text of [
+      'at most 16',
+      'up to 2600',
+      'about 1300 ids',
+      'under 8 ns',
+      'past 200 000 ids',
+      'than 400 000 ids',
+    ]) {
+      expect(page).toContain(text);
+    }
+  });
+
+  it('shows the bytes of its example as they are', () => {
+    const startNs = 1_787_184_000_000_000_000n;
+    const messages = ['one', 'two', 'three'].map(
+      (name, index): WakuMessage => ({
+        pubsubTopic: '/waku/2/rs/16/32',
+        contentTopic: '/app/1/chat/proto',
+        payload: new TextEncoder().encode(name),
+        timestamp: startNs + BigInt(index + 1) * 60_000_000_000n,
+        version: 0,
+        ephemeral: false,
+        meta: new Uint8Array(0),
+        rateLimitProof: new Uint8Array(0),
+      }),
+    );
+    const hashes = messages.map((message) =>
+      messageHash(message, (bytes) => createHash('sha256').update(bytes).digest()),
+    );
+    for (const [index, message] of messages.entries()) {
+      expect(page).toContain(`${message.timestamp}  ${toHex(hashes[index]!)}`);
+    }
+    const party = (...held: number[]) => {
+      const tree = DigestTree.from(
+        SyncIdList.of(...held.map((at) => makeId(messages[at]!.timestamp, hashes[at]!))),
+      );
+      const window = { lowerNs: startNs, upperNs: startNs + 3_600_000_000_000n };
+      return lacunaParty(() => tree, WAKU_POLICY, window, {
+        pubsubTopics: ['/waku/2/rs/16/32'],
+        contentTopics: [],
+      });
+    };
+    const { steps } = runDialogue(party(0, 1), party(0, 2), encodeRanges, decodeRanges);
+    expect(steps.map(({ bytes }) => bytes.length)).toEqual([67, 116, 116, 1]);
+    for (const { bytes } of steps) expect(blocks).toContain(toHex(bytes));
+    expect(blocks).toContain(toHex(encodeFrames([encodeMessageAndTopic(messages[1]!)])));
+  });
+});
+
+describe('the pages of spec/', () => {
+  it('are all in its index', () => {
+    const index = read('README.md');
+    const pages = readdirSync(new URL('../spec', import.meta.url)).filter((name) => name !== 'README.md');
+    expect(pages.filter((name) => !index.includes(`(${name}`))).toEqual([]);
+  });
+});
