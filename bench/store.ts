@@ -6,7 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Level } from 'level';
-import { formatted, writeMessage } from '../src/cli/export.ts';
+import { exported, writeMessage } from '../src/cli/export.ts';
 import { importLines } from '../src/cli/import.ts';
 import { EVERYTHING } from '../src/core/scope.ts';
 import { hashOf, TIMESTAMP_MAX } from '../src/core/sync-id.ts';
@@ -18,7 +18,7 @@ import { Examiner } from '../src/sync/ingest.ts';
 import { silentLogger, systemClock, systemSha256 } from '../src/system.ts';
 import { medianSeconds } from './measure.ts';
 import { Report } from './report.ts';
-import { lineOf, messagesOf, storedMessage } from './workload.ts';
+import { linesOf, messagesOf, storedMessage } from './workload.ts';
 
 const MESSAGES = 40_000;
 const PAYLOAD_BYTES = 1_024;
@@ -56,11 +56,9 @@ async function benchImport(
   folder: string,
   messages: readonly StoredMessage[],
 ): Promise<void> {
-  const file = Buffer.from(messages.map(lineOf).join(''));
+  const file = linesOf(messages);
   const store = await openStore(join(folder, 'keys'));
-  const operations = messages.map(
-    ({ id, message, encoded }) => store.operationsFor(id, message, encoded) as Put[],
-  );
+  const operations = messages.map((message) => store.operationsFor(message) as Put[]);
   await store.close();
   // Turn about, so that both meet the same machine.
   const raw: number[] = [];
@@ -148,7 +146,7 @@ async function iterate(raw: Raw): Promise<void> {
 
 async function exportAll(store: LevelMessageStore): Promise<void> {
   let bytes = 0;
-  for await (const lines of formatted(store.entries(0n, TIMESTAMP_MAX), EVERYTHING, writeMessage)) {
+  for await (const lines of exported(store, 0n, TIMESTAMP_MAX, EVERYTHING, writeMessage)) {
     bytes += lines.length;
   }
   if (bytes < MESSAGES * PAYLOAD_BYTES) throw new Error('the export is too short');

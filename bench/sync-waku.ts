@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { Report } from './report.ts';
-import { lineOf, messagesOf, storedMessage, type Workload } from './workload.ts';
+import { linesOf, messagesOf, storedMessage, type Workload } from './workload.ts';
 
 const PROGRAM = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const HOUR_NS = 3_600_000_000_000n;
@@ -61,10 +61,10 @@ async function benchCase(report: Report, folder: string, item: Case): Promise<vo
     spanNs: HOUR_NS,
     seed: item.name,
   };
-  const lines = [...messagesOf(workload)].map((message) => lineOf(storedMessage(message)));
-  const kept = lines.filter((_, index) => index % item.missingEvery !== 0);
-  await writeFile(join(folder, 'all.ndjson'), lines.join(''));
-  await writeFile(join(folder, 'part.ndjson'), kept.join(''));
+  const messages = [...messagesOf(workload)].map(storedMessage);
+  const kept = messages.filter((_, index) => index % item.missingEvery !== 0);
+  await writeFile(join(folder, 'all.ndjson'), linesOf(messages));
+  await writeFile(join(folder, 'part.ndjson'), linesOf(kept));
   await run(['import', '--data', join(folder, 'full'), join(folder, 'all.ndjson')]);
   const outcomes: Outcome[] = [];
   for (let sample = 0; sample < SAMPLES; sample++) {
@@ -73,7 +73,7 @@ async function benchCase(report: Report, folder: string, item: Case): Promise<vo
     outcomes.push(await session(join(folder, 'full'), data));
     await rm(data, { recursive: true });
   }
-  const missing = lines.length - kept.length;
+  const missing = messages.length - kept.length;
   for (const { received } of outcomes) {
     if (received !== missing) throw new Error(`${received} of ${missing} messages arrived`);
   }

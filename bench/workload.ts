@@ -1,11 +1,11 @@
 /** Seeded messages for benches: the same ones in every run and every process. */
 import { createHash } from 'node:crypto';
 import { messageHash, type WakuMessage } from '../src/core/message.ts';
-import { hashOf, makeId } from '../src/core/sync-id.ts';
+import { makeId } from '../src/core/sync-id.ts';
 import type { StoredMessage } from '../src/ports.ts';
 import { systemSha256 } from '../src/system.ts';
-import { formatMessageLine } from '../src/wire/message-line.ts';
-import { encodeMessageAndTopic } from '../src/wire/waku-message.ts';
+import { LineWriter } from '../src/wire/message-line.ts';
+import { asBuffer, encodeMessageAndTopic, MessageView } from '../src/wire/waku-message.ts';
 
 const PUBSUB_TOPICS = ['/waku/2/rs/16/32', '/waku/2/rs/16/64'];
 const CONTENT_TOPICS = ['/app/1/chat/proto', '/app/1/community/proto', '/app/1/control/proto'];
@@ -41,12 +41,17 @@ export function* messagesOf(workload: Workload): Generator<WakuMessage> {
 }
 
 export function storedMessage(message: WakuMessage): StoredMessage {
-  const hash = messageHash(message, systemSha256);
-  return { message, id: makeId(message.timestamp, hash), encoded: encodeMessageAndTopic(message) };
+  const { pubsubTopic, contentTopic } = message;
+  const id = makeId(message.timestamp, messageHash(message, systemSha256));
+  return { id, encoded: encodeMessageAndTopic(message), pubsubTopic, contentTopic };
 }
 
-export function lineOf({ message, id }: StoredMessage): string {
-  return `${formatMessageLine(message, hashOf(id))}\n`;
+/** Message lines, with their line ends. */
+export function linesOf(messages: Iterable<StoredMessage>): Buffer {
+  const lines = new LineWriter();
+  const view = new MessageView();
+  for (const { id, encoded } of messages) lines.message(view.read(asBuffer(encoded)), id);
+  return lines.take();
 }
 
 /** Bytes that compress badly, as encrypted payloads do. */

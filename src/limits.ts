@@ -78,7 +78,10 @@ export const LIMITS = {
   peersRemembered: 10_000,
   connections: 300,
   connectionsPerSecondPerHost: 50,
-  connectionsPending: 50,
+  connectionsPending: 100,
+  /** Handshakes under way with one host, and how long one may take: silent sockets must not keep others out. */
+  connectionsPendingPerHost: 16,
+  handshakeMs: 5_000,
   streamsPerConnection: 64,
   streamsPerProtocol: 8,
   streamWindowBytes: 4 * MIB,

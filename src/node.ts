@@ -58,6 +58,7 @@ export class LacunaNode {
   readonly #scheduler: Scheduler;
   readonly #config: Config;
   readonly #clock: Clock;
+  readonly #log: Logger;
   readonly #stop = new AbortController();
   #stopped: Promise<void> | undefined;
 
@@ -68,6 +69,7 @@ export class LacunaNode {
     const scope = { pubsubTopics: config.pubsubTopic, contentTopics: config.contentTopic };
     this.#config = config;
     this.#clock = clock;
+    this.#log = log;
     this.store = store;
     this.#host = host;
     this.strikes = strikes;
@@ -137,7 +139,7 @@ export class LacunaNode {
   async start(): Promise<void> {
     await serveMetadata(this.#host, metadataOf(this.#config));
     await serveTransfer(this.#host, this.#receiver);
-    await serveReconciliation(this.#host, this.#synchroniser, this.#cluster, this.#stop.signal);
+    await serveReconciliation(this.#host, this.#synchroniser, this.#cluster, this.#stop.signal, this.#log);
     await this.#host.start();
     this.#scheduler.start();
   }

@@ -2,7 +2,6 @@
  * What the outside lends us: time, chance, hashing, a log, a store and a channel to a peer. Everything
  * below `net/` and `store/` takes these, so that one process can simulate a whole fleet from one seed.
  */
-import type { WakuMessage } from './core/message.ts';
 import type { RangeIndex } from './core/range-index.ts';
 import type { Scope } from './core/scope.ts';
 import type { SyncIdList } from './core/sync-id.ts';
@@ -55,12 +54,14 @@ export interface PeerLink {
   openTransfer(): Promise<FrameChannel>;
 }
 
-/** A message with its identity and the bytes it is stored and sent as (WakuMessageAndTopic). */
+/** A message as it is stored: its identity, the bytes it is kept and sent as, and what it is indexed by. */
 export interface StoredMessage {
-  readonly message: WakuMessage;
   /** SyncId: ten 32-bit words (see `core/sync-id.ts`). */
   readonly id: Uint32Array;
+  /** WakuMessageAndTopic. */
   readonly encoded: Uint8Array;
+  readonly pubsubTopic: string;
+  readonly contentTopic: string;
 }
 
 export interface AppendResult {

@@ -48,8 +48,13 @@ export function withWindowOptions(command: Command): Command {
 
 export function withTopicOptions(command: Command): Command {
   return command
-    .option('--pubsub-topic <topic...>', 'only these pubsub topics')
-    .option('--content-topic <topic...>', 'only these content topics');
+    .option('--pubsub-topic <topic>', 'only this pubsub topic; may be given more than once', each)
+    .option('--content-topic <topic>', 'only this content topic; may be given more than once', each);
+}
+
+/** Gathers the values of an option given more than once. One flag takes one value: what follows is an argument. */
+export function each(value: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), value];
 }
 
 export interface Context {

@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander';
 import { LacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { LevelMessageStore } from '../store/message-store.ts';
-import { MessageView } from '../wire/waku-message.ts';
+import type { MessageView } from '../wire/waku-message.ts';
 import {
   type CommonOptions,
   contextOf,
@@ -70,20 +70,19 @@ async function countRows(
 ): Promise<Row[]> {
   const rows = new Map<string, Row>();
   const expected = store.countBetween(sinceNs, untilNs);
-  const view = new MessageView();
   let done = 0;
-  for await (const chunk of store.entries(sinceNs, untilNs)) {
-    for (const entry of chunk) {
-      const bucket = by === undefined ? 'all' : bucketOf(view.read(entry.encoded), by);
-      const row = rows.get(bucket) ?? { bucket, messages: 0, bytes: 0 };
-      row.messages += 1;
-      row.bytes += entry.encoded.length;
-      rows.set(bucket, row);
-    }
+  const visit = (_id: Uint32Array, view: MessageView): void => {
+    const bucket = by === undefined ? 'all' : bucketOf(view, by);
+    const row = rows.get(bucket) ?? { bucket, messages: 0, bytes: 0 };
+    row.messages += 1;
+    row.bytes += view.bytes.length;
+    rows.set(bucket, row);
+  };
+  for await (const visited of store.scan(sinceNs, untilNs, visit)) {
     if (rows.size > LIMITS.countBuckets) {
       throw new LacunaError('USAGE', `more than ${LIMITS.countBuckets} buckets: narrow the window`);
     }
-    done += chunk.length;
+    done += visited;
     progress.update(done, expected === 0 ? 1 : done / expected);
   }
   progress.end();

@@ -2,11 +2,10 @@
 import type { Command } from 'commander';
 import { pipe } from 'it-pipe';
 import { inScope, isEverything, type Scope } from '../core/scope.ts';
-import { hashOf } from '../core/sync-id.ts';
-import type { StoreEntry } from '../store/message-store.ts';
+import type { LevelMessageStore } from '../store/message-store.ts';
 import { hexHash } from '../sync/ingest.ts';
 import { LineWriter } from '../wire/message-line.ts';
-import { MessageView } from '../wire/waku-message.ts';
+import type { MessageView } from '../wire/waku-message.ts';
 import {
   type CommonOptions,
   contextOf,
@@ -37,36 +36,32 @@ async function runExport(options: ExportOptions): Promise<void> {
   const { sinceNs, untilNs } = windowOf(options);
   const scope: Scope = { pubsubTopics: options.pubsubTopic ?? [], contentTopics: options.contentTopic ?? [] };
   const write = options.hashes === true ? writeHash : writeMessage;
-  await withStore(context, false, (store) =>
-    pipe(store.entries(sinceNs, untilNs), (entries) => formatted(entries, scope, write), toStdout),
-  );
+  await withStore(context, false, (store) => pipe(exported(store, sinceNs, untilNs, scope, write), toStdout));
 }
 
-/** Entries as lines, one run of bytes for each chunk of entries. */
-export async function* formatted(
-  chunks: AsyncIterable<StoreEntry[]>,
+export type WriteEntry = (lines: LineWriter, id: Uint32Array, view: MessageView) => void;
+
+/** The messages of a window as lines, in runs of bytes of some hundred messages. */
+export async function* exported(
+  store: LevelMessageStore,
+  sinceNs: bigint,
+  untilNs: bigint,
   scope: Scope,
-  write: (lines: LineWriter, entry: StoreEntry, view: MessageView) => void,
+  write: WriteEntry,
 ): AsyncGenerator<Uint8Array> {
   const lines = new LineWriter();
-  const view = new MessageView();
   const everything = isEverything(scope);
-  for await (const chunk of chunks) {
-    for (const entry of chunk) {
-      view.read(entry.encoded);
-      if (everything || covers(scope, view)) write(lines, entry, view);
-    }
+  const visit = (id: Uint32Array, view: MessageView): void => {
+    if (everything || covers(scope, view)) write(lines, id, view);
+  };
+  for await (const _visited of store.scan(sinceNs, untilNs, visit)) {
     if (lines.length > 0) yield lines.take();
   }
 }
 
-export function writeMessage(lines: LineWriter, { id }: StoreEntry, view: MessageView): void {
-  lines.message(view, hashOf(id));
-}
+export const writeMessage: WriteEntry = (lines, id, view) => lines.message(view, id);
 
-function writeHash(lines: LineWriter, { id }: StoreEntry): void {
-  lines.text(`${hexHash(id)}\n`);
-}
+const writeHash: WriteEntry = (lines, id) => lines.text(`${hexHash(id)}\n`);
 
 function covers(scope: Scope, view: MessageView): boolean {
   const { pubsubTopic, contentTopic } = view.topics();

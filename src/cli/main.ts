@@ -41,6 +41,12 @@ addStatusCommand(program);
 addInitCommands(program);
 addDemoCommand(program);
 
+// A reader that went away (`lacuna export | head`) is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
 try {
   await program.parseAsync();
 } catch (error) {

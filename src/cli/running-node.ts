@@ -2,12 +2,12 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { hashOf } from '../core/sync-id.ts';
 import { isErrorCode, LacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { AppendResult, StoredMessage } from '../ports.ts';
 import { writeDurably } from '../store/durable-file.ts';
-import { formatMessageLine } from '../wire/message-line.ts';
+import { LineWriter } from '../wire/message-line.ts';
+import { asBuffer, MessageView } from '../wire/waku-message.ts';
 
 const FILE_NAME = 'http.json';
 const PROBE_MS = 1_000;
@@ -16,8 +16,10 @@ const UTF8_BYTES_MAX = 3;
 const appendResult = z.object({ stored: z.number(), duplicate: z.number() });
 const failure = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
 
-export async function announceHttp(directory: string, url: string): Promise<void> {
-  await writeDurably(join(directory, FILE_NAME), `${JSON.stringify({ url })}\n`);
+const announcement = z.object({ url: z.url(), peerId: z.string() });
+
+export async function announceHttp(directory: string, url: string, peerId: string): Promise<void> {
+  await writeDurably(join(directory, FILE_NAME), `${JSON.stringify({ url, peerId })}\n`);
 }
 
 export async function withdrawHttp(directory: string): Promise<void> {
@@ -34,8 +36,9 @@ export interface RunningNode {
 
 /** undefined when no node runs on this folder, or it has no HTTP interface. */
 export async function runningNode(directory: string): Promise<RunningNode | undefined> {
-  const url = await announcedUrl(directory);
-  if (url === undefined || !(await answers(url))) return undefined;
+  const announced = await announcedIn(directory);
+  if (announced === undefined || !(await answers(announced))) return undefined;
+  const { url } = announced;
   return {
     url,
     async ingest(messages) {
@@ -52,20 +55,19 @@ export async function runningNode(directory: string): Promise<RunningNode | unde
   };
 }
 
-async function announcedUrl(directory: string): Promise<string | undefined> {
+async function announcedIn(directory: string): Promise<z.infer<typeof announcement> | undefined> {
   try {
-    const json: unknown = JSON.parse(await readFile(join(directory, FILE_NAME), 'utf8'));
-    return z.object({ url: z.url() }).parse(json).url;
+    return announcement.parse(JSON.parse(await readFile(join(directory, FILE_NAME), 'utf8')));
   } catch {
     return undefined;
   }
 }
 
-/** A file that a killed node left behind names a port that nobody, or somebody else, listens on. */
-async function answers(url: string): Promise<boolean> {
+/** A file that a killed node left behind names a port that nobody, or a node of another folder, listens on. */
+async function answers({ url, peerId }: z.infer<typeof announcement>): Promise<boolean> {
   try {
     const response = await fetch(`${url}/api/v1/status`, { signal: AbortSignal.timeout(PROBE_MS) });
-    return z.object({ peerId: z.string() }).safeParse(await response.json()).success;
+    return z.object({ peerId: z.literal(peerId) }).safeParse(await response.json()).success;
   } catch {
     return false;
   }
@@ -75,8 +77,11 @@ async function answers(url: string): Promise<boolean> {
 function* bodies(messages: readonly StoredMessage[]): Generator<string> {
   let lines: string[] = [];
   let length = 0;
-  for (const { message, id } of messages) {
-    const line = formatMessageLine(message, hashOf(id));
+  const writer = new LineWriter();
+  const view = new MessageView();
+  for (const { id, encoded } of messages) {
+    writer.message(view.read(asBuffer(encoded)), id);
+    const line = writer.take().toString('utf8');
     if (length + line.length * UTF8_BYTES_MAX > LIMITS.httpBodyBytes && lines.length > 0) {
       yield `[${lines.join(',')}]`;
       lines = [];

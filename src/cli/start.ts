@@ -10,6 +10,7 @@ import { sessionJson } from '../sync/session-json.ts';
 import {
   type CommonOptions,
   contextOf,
+  each,
   type TopicOptions,
   withCommonOptions,
   withTopicOptions,
@@ -23,8 +24,8 @@ export function addStartCommand(program: Command): void {
   const command = program
     .command('start')
     .description('run the node: serve peers, and synchronise with --peer at every interval')
-    .option('--listen <multiaddr...>', 'where to listen (default /ip4/0.0.0.0/tcp/60000)')
-    .option('--peer <multiaddr...>', 'synchronise with this peer at every interval')
+    .option('--listen <multiaddr>', 'where to listen (default /ip4/0.0.0.0/tcp/60000)', each)
+    .option('--peer <multiaddr>', 'synchronise with this peer at every interval', each)
     .option('--http <host:port|off>', 'HTTP interface, loopback only (default 127.0.0.1:8645)')
     .option('--cluster-id <n>', 'the cluster of this node; peers of another are refused')
     .option('--sync-interval <duration>', 'pause between sessions (default 5m)')
@@ -53,7 +54,7 @@ async function runStart(options: StartOptions): Promise<void> {
   const stopping = stopSignal();
   try {
     const url = (await http?.listen(config.http)) ?? null;
-    if (url !== null) await announceHttp(config.data, url);
+    if (url !== null) await announceHttp(config.data, url, node.peerId);
     await node.start();
     emit({ event: 'listening', peerId: node.peerId, addresses: node.addresses, http: url });
     await stopping;

@@ -13,6 +13,7 @@ import {
   contextOf,
   type TopicOptions,
   type WindowOptions,
+  windowOf,
   withCommonOptions,
   withTopicOptions,
   withWindowOptions,
@@ -62,6 +63,9 @@ async function runSync(peers: string[], options: SyncCommandOptions): Promise<vo
   if (options.dialect === 'native' || options.dialect === 'query') {
     throw new LacunaError('USAGE', `the dialect ${options.dialect} is not spoken by this version`);
   }
+  const { sinceNs, untilNs } = windowOf(options);
+  if (sinceNs >= untilNs)
+    throw new LacunaError('USAGE', 'the window is empty: --since is not before --until');
   const context = await contextOf(options);
   const sessions = await openSessions(context, options);
   let failed = false;

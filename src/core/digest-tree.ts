@@ -175,8 +175,9 @@ export class DigestTree implements RangeIndex {
       }
     }
     const leaf = this.#writable(place);
-    leaf.words.copyWithin((row + 1) * ID_WORDS, row * ID_WORDS, leaf.count * ID_WORDS);
-    leaf.words.set(words.subarray(offset, offset + ID_WORDS), row * ID_WORDS);
+    const at = row * ID_WORDS;
+    if (row < leaf.count) leaf.words.copyWithin(at + ID_WORDS, at, leaf.count * ID_WORDS);
+    for (let word = 0; word < ID_WORDS; word++) leaf.words[at + word] = words[offset + word]!;
     leaf.count += 1;
     xorRow(words, offset, leaf.xor, 0);
     this.#count += 1;

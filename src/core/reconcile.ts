@@ -40,6 +40,11 @@ export interface ReconcilePolicy {
    * it will get; or only what it takes to be sent the ids `needed` here, which costs a fraction of the bytes.
    */
   readonly echo: 'everything' | 'needed';
+  /**
+   * Where nothing is held here, ask the other side to name what it holds. Without it the other side just sends,
+   * which is enough for a session that moves messages, but leaves one that only compares without the count.
+   */
+  readonly nameAll: boolean;
   /** Under `echo: everything`, an answer lists at most this many ids of one range; past it, as `needed`. */
   readonly echoItems: number;
   /** A reply lists at most this many ids and holds about this many ranges; what does not fit is left for later. */
@@ -59,6 +64,7 @@ export const WAKU_POLICY: ReconcilePolicy = {
   partItems: 1300,
   fingerprintSpanNs: 8,
   echo: 'everything',
+  nameAll: false,
   echoItems: 200_000,
   replyItems: 400_000,
   replyRanges: 50_000,
@@ -284,8 +290,9 @@ class Reply {
   #listOwn(lower: Uint32Array, upper: Uint32Array): void {
     const items = this.#index.ids(lower, exclusive(upper));
     // With nothing here, the other side may send all it has without naming it first.
-    this.unnamed ||= items.count === 0;
-    this.#list(lower, upper, items, items.count === 0);
+    const reconciled = items.count === 0 && !this.#policy.nameAll;
+    this.unnamed ||= reconciled;
+    this.#list(lower, upper, items, reconciled);
   }
 
   #list(lower: Uint32Array, upper: Uint32Array, items: SyncIdList, reconciled: boolean): void {

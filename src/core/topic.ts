@@ -24,13 +24,17 @@ export function topicBytes(topic: string): Uint8Array | undefined {
   return bytes;
 }
 
-/** The topic in these bytes; any bytes have one. */
-export function topicFromBytes(bytes: Uint8Array): string {
-  const slot = (bytes.length * 31 + (bytes[0] ?? 0) + (bytes[bytes.length - 1] ?? 0) * 7) % DECODED_TOPICS;
+/** The topic in these bytes, or in a part of them; any bytes have one. */
+export function topicFromBytes(bytes: Uint8Array, start = 0, end = bytes.length): string {
+  const length = end - start;
+  const slot = (length * 31 + (bytes[start] ?? 0) + (bytes[end - 1] ?? 0) * 7) % DECODED_TOPICS;
   const known = decodedTopics[slot];
-  if (known !== undefined && sameBytes(known.bytes, bytes)) return known.topic;
-  const topic = decode(bytes);
-  if (bytes.length <= DECODED_TOPIC_BYTES) decodedTopics[slot] = { bytes: bytes.slice(), topic };
+  if (known !== undefined && known.bytes.length === length && sameBytes(known.bytes, bytes, start)) {
+    return known.topic;
+  }
+  const own = bytes.slice(start, end);
+  const topic = decode(own);
+  if (length <= DECODED_TOPIC_BYTES) decodedTopics[slot] = { bytes: own, topic };
   return topic;
 }
 
@@ -39,9 +43,8 @@ const decodedTopics: ({ bytes: Uint8Array; topic: string } | undefined)[] = [];
 const DECODED_TOPICS = 64;
 const DECODED_TOPIC_BYTES = 128;
 
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let index = 0; index < a.length; index++) if (a[index] !== b[index]) return false;
+function sameBytes(known: Uint8Array, bytes: Uint8Array, start: number): boolean {
+  for (let index = 0; index < known.length; index++) if (known[index] !== bytes[start + index]) return false;
   return true;
 }
 

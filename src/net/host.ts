@@ -15,6 +15,7 @@ import { createLibp2p } from 'libp2p';
 import { LacunaError, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { Clock, FrameChannel, PeerLink } from '../ports.ts';
+import { Handshakes } from './handshakes.ts';
 import { RECONCILIATION, TRANSFER } from './protocols.ts';
 import { StreamChannel } from './stream-channel.ts';
 
@@ -61,6 +62,7 @@ export class Host {
       maxInboundStreams: LIMITS.streamsPerConnection,
       maxOutboundStreams: LIMITS.streamsPerConnection,
     };
+    const handshakes = new Handshakes();
     const libp2p = await createLibp2p({
       start: false,
       privateKey: init.privateKey,
@@ -81,6 +83,7 @@ export class Host {
         maxConnections: LIMITS.connections,
         inboundConnectionThreshold: LIMITS.connectionsPerSecondPerHost,
         maxIncomingPendingConnections: LIMITS.connectionsPending,
+        inboundUpgradeTimeout: LIMITS.handshakeMs,
         dialTimeout: LIMITS.dialMs,
         addressDialTimeout: DIAL_ATTEMPT_MS,
       },
@@ -89,7 +92,12 @@ export class Host {
         // Operators federate over private networks too.
         denyDialMultiaddr: () => false,
         denyDialPeer: (peer) => init.isBanned(peer.toString()),
+        denyInboundConnection: (connection) => !handshakes.begin(connection),
         denyInboundEncryptedConnection: (peer) => init.isBanned(peer.toString()),
+        denyInboundUpgradedConnection: (_peer, connection) => {
+          handshakes.end(connection);
+          return false;
+        },
       },
     });
     return new Host(libp2p, datastore, init.clock);
@@ -216,11 +224,14 @@ export function parsePeerAddress(address: string): Multiaddr {
 function dialError(error: unknown, address: string): LacunaError {
   const { message } = toLacunaError(error);
   const names = errorNames(error);
-  if (names.includes('UnexpectedPeerError') || /expected peer|wrong peer|not the same/i.test(message)) {
+  if (names.includes('UnexpectedPeerError') || OTHER_IDENTITY.test(message)) {
     return new LacunaError('PEER_IDENTITY', `another node answers at ${address}`, { cause: error });
   }
   return new LacunaError('PEER_UNREACHABLE', `${address}: ${message}`, { cause: error });
 }
+
+/** libp2p wraps what noise found into an error of its own and keeps the text only. */
+const OTHER_IDENTITY = /does not match expected remote identity key|expected peer|wrong peer/i;
 
 function errorNames(error: unknown): string[] {
   if (!(error instanceof Error)) return [];

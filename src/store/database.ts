@@ -9,9 +9,15 @@ import { LacunaError, systemCode, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { KeyRange } from './keys.ts';
 
+/** What is written together. Keys and values are copied at once and may be reused. */
+export interface Batch {
+  put(key: Uint8Array, value: Uint8Array): unknown;
+  del(key: Uint8Array): unknown;
+}
+
 export type Operation =
-  | { type: 'put'; key: Uint8Array; value: Uint8Array }
-  | { type: 'del'; key: Uint8Array };
+  | { readonly type: 'put'; readonly key: Uint8Array; readonly value: Uint8Array }
+  | { readonly type: 'del'; readonly key: Uint8Array };
 
 export type Entry = [key: Uint8Array, value: Uint8Array];
 
@@ -67,15 +73,12 @@ export class Database {
   }
 
   /**
-   * Resolves when the batch is on the disk, whole. A chained batch costs a third of an array of operations, which
-   * abstract-level copies one by one.
+   * Writes what `fill` puts into the batch; resolves when it is on the disk, whole. A chained batch costs a third
+   * of an array of operations, which abstract-level copies one by one.
    */
-  async write(operations: readonly Operation[]): Promise<void> {
+  async write(fill: (batch: Batch) => void): Promise<void> {
     const batch = this.#level.batch();
-    for (const operation of operations) {
-      if (operation.type === 'put') batch.put(operation.key, operation.value);
-      else batch.del(operation.key);
-    }
+    fill(batch);
     await batch.write({ sync: true });
   }
 

@@ -37,8 +37,8 @@ export async function verifyStore(
         report.repaired += 1;
       } else {
         // The message itself is first, its index entries follow.
-        const topics = view.read(entry.encoded).topics();
-        operations.push(...store.operationsFor(entry.id, topics, encoded).slice(1));
+        const stored = { ...entry, ...view.read(entry.encoded).topics() };
+        operations.push(...store.operationsFor(stored).slice(1));
       }
     }
     await checkEntries(store, operations, repair, report);

@@ -32,6 +32,7 @@ const CONTENT_TOPIC = 'c'.charCodeAt(0);
 const QUARANTINE = 'q'.charCodeAt(0);
 const PROBE = 'w'.charCodeAt(0);
 const HEAD = 2;
+const TIME_BYTES = 8;
 
 export type TopicKind = 'pubsub' | 'content';
 
@@ -71,6 +72,30 @@ export function topicIndexKey(
   return key;
 }
 
+/**
+ * The keys of one message, built in the same buffers for each: LevelDB copies what is put into a batch, and a batch
+ * of a thousand messages would else leave four thousand small arrays to be collected.
+ */
+export class MessageKeys {
+  readonly message = head(MESSAGE, ID_BYTES);
+  readonly hash = head(HASH, HASH_BYTES);
+  /** What the hash points to. */
+  readonly time = new Uint8Array(TIME_BYTES);
+  readonly pubsub = head(PUBSUB_TOPIC, TOPIC_KEY_BYTES + ID_BYTES);
+  readonly content = head(CONTENT_TOPIC, TOPIC_KEY_BYTES + ID_BYTES);
+
+  set(id: Uint32Array, pubsubTopic: Uint8Array, contentTopic: Uint8Array): this {
+    writeIdBytes(id, 0, this.message, HEAD);
+    this.hash.set(this.message.subarray(HEAD + TIME_BYTES), HEAD);
+    this.time.set(this.message.subarray(HEAD, HEAD + TIME_BYTES));
+    this.pubsub.set(pubsubTopic, HEAD);
+    this.pubsub.set(this.message.subarray(HEAD), HEAD + TOPIC_KEY_BYTES);
+    this.content.set(contentTopic, HEAD);
+    this.content.set(this.message.subarray(HEAD), HEAD + TOPIC_KEY_BYTES);
+    return this;
+  }
+}
+
 /** A key that means nothing: written to see whether the disk takes writes again. */
 export const PROBE_KEY = head(PROBE, 0);
 
@@ -105,15 +130,6 @@ export function topicRange(
   upper: Uint32Array,
 ): KeyRange {
   return { gte: topicIndexKey(kind, topic, lower), lt: topicIndexKey(kind, topic, upper) };
-}
-
-/** The 8 bytes that a hash key points to. */
-export function timeBytes(words: Uint32Array, offset = 0): Uint8Array {
-  const bytes = new Uint8Array(8);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, words[offset]!);
-  view.setUint32(4, words[offset + 1]!);
-  return bytes;
 }
 
 function letterOf(kind: TopicKind): number {

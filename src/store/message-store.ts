@@ -19,18 +19,17 @@ import { LacunaError, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { AppendResult, Clock, Logger, MessageStore, Sha256, StoredMessage } from '../ports.ts';
 import { asBuffer, MessageView } from '../wire/waku-message.ts';
-import { Database, type Operation } from './database.ts';
+import { type Batch, Database, type Operation } from './database.ts';
 import {
   ALL_MESSAGES,
   hashKey,
   hashKeyOf,
   idOfKey,
+  MessageKeys,
   messageKey,
   messageRange,
   quarantineKey,
   type TopicKind,
-  timeBytes,
-  topicIndexKey,
   topicKey,
   topicRange,
 } from './keys.ts';
@@ -55,12 +54,8 @@ export interface StoreEntry {
 }
 
 const TOPIC_KEYS_REMEMBERED = 1_000;
-
-/** What of a message its index entries depend on. */
-export interface MessageTopics {
-  readonly pubsubTopic: string;
-  readonly contentTopic: string;
-}
+/** About what an index entry weighs in a write group. */
+const INDEX_ENTRY_BYTES = 128;
 
 export class LevelMessageStore implements MessageStore {
   readonly database: Database;
@@ -70,6 +65,7 @@ export class LevelMessageStore implements MessageStore {
   readonly #topicKeys = new Map<string, Uint8Array>();
   /** Reused for every message that is checked. */
   readonly #view = new MessageView();
+  readonly #keys = new MessageKeys();
   readonly #hashed = new Uint32Array(HASH_WORDS);
   #sidecar: Sidecar;
   #quarantined = 0;
@@ -152,7 +148,9 @@ export class LevelMessageStore implements MessageStore {
   }
 
   async append(messages: readonly StoredMessage[]): Promise<AppendResult> {
-    const stored = await this.#writer.submit(messages.map((message) => this.#change(message)));
+    const stored = await this.#writer.submit(
+      messages.map((message) => new NewMessage(this, this.#tree, message)),
+    );
     return { stored, duplicate: messages.length - stored };
   }
 
@@ -191,7 +189,7 @@ export class LevelMessageStore implements MessageStore {
       for (const [index, value] of values.entries()) {
         if (value === undefined) continue;
         const id = batch.at(index);
-        if (this.#check(id, value) !== undefined) yield value;
+        if (this.#check(id, asBuffer(value)) !== undefined) yield value;
       }
     }
   }
@@ -206,23 +204,27 @@ export class LevelMessageStore implements MessageStore {
     return found;
   }
 
-  /** The messages of a range in order, in chunks, each checked. */
-  async *entries(sinceNs: bigint, untilNs: bigint): AsyncGenerator<StoreEntry[]> {
+  /**
+   * Calls `visit` for the messages of `[sinceNs, untilNs)` in order, each checked. The view is reused: it is good
+   * during the call. Yields now and then, with how many were visited since, so that the caller can pass on what it
+   * gathered; nothing is read ahead of a caller that does not ask.
+   */
+  async *scan(
+    sinceNs: bigint,
+    untilNs: bigint,
+    visit: (id: Uint32Array, view: MessageView) => void,
+  ): AsyncGenerator<number> {
     const range = messageRange(boundAt(sinceNs), boundAt(untilNs));
     for await (const chunk of this.database.entries(range)) {
-      const checked: StoreEntry[] = [];
+      let visited = 0;
       for (const [key, encoded] of chunk) {
         const id = idOfKey(key);
-        const entry = this.#check(id, encoded);
-        if (entry !== undefined) checked.push(entry);
+        if (this.#check(id, asBuffer(encoded)) === undefined) continue;
+        visit(id, this.#view);
+        visited += 1;
       }
-      yield checked;
+      yield visited;
     }
-  }
-
-  /** The topic key under which a message's index entries lie. */
-  topicKeyOf(topic: string): Uint8Array {
-    return this.#topicKey(topic);
   }
 
   /** Whether the bytes are a message that hashes to the id. */
@@ -245,52 +247,60 @@ export class LevelMessageStore implements MessageStore {
    * missing and fetches it again.
    */
   async quarantine(id: Uint32Array, encoded: Uint8Array): Promise<void> {
-    const operations: Operation[] = [
-      { type: 'put', key: quarantineKey(id), value: encoded },
-      { type: 'del', key: messageKey(id) },
-      { type: 'del', key: hashKey(id) },
-    ];
     const change: Change = {
       bytes: encoded.length,
-      verifyKey: quarantineKey(id),
-      operations: () => (this.#tree.has(id) ? operations : undefined),
+      verifyKey: () => quarantineKey(id),
+      wanted: () => this.#tree.has(id),
+      putInto(batch) {
+        batch.put(quarantineKey(id), encoded);
+        batch.del(messageKey(id));
+        batch.del(hashKey(id));
+      },
       applied: () => this.#tree.remove(id),
     };
     this.#quarantined += await this.#writer.submit([change]);
   }
 
   /** Writes and removes index entries, for a repair. */
-  async amend(operations: Operation[]): Promise<void> {
-    if (operations.length === 0) return;
+  async amend(operations: readonly Operation[]): Promise<void> {
+    const [first] = operations;
+    if (first === undefined) return;
     const change: Change = {
-      bytes: operations.length * 128,
-      verifyKey: operations[0]!.key,
-      operations: () => operations,
+      bytes: operations.length * INDEX_ENTRY_BYTES,
+      verifyKey: () => first.key,
+      wanted: () => true,
+      putInto(batch) {
+        for (const operation of operations) {
+          if (operation.type === 'put') batch.put(operation.key, operation.value);
+          else batch.del(operation.key);
+        }
+      },
       applied: () => true,
     };
     await this.#writer.submit([change]);
   }
 
-  /** The operations that put a message and its index entries into the store. */
-  operationsFor(id: Uint32Array, topics: MessageTopics, encoded: Uint8Array): Operation[] {
-    const pubsub = this.#topicKey(topics.pubsubTopic);
-    const content = this.#topicKey(topics.contentTopic);
-    return [
-      { type: 'put', key: messageKey(id), value: encoded },
-      { type: 'put', key: hashKey(id), value: timeBytes(id) },
-      { type: 'put', key: topicIndexKey('pubsub', pubsub, id), value: content },
-      { type: 'put', key: topicIndexKey('content', content, id), value: pubsub },
-    ];
+  /** The operations that put a message and its index entries into the store; the message is first. */
+  operationsFor(stored: StoredMessage): Operation[] {
+    const operations: Operation[] = [];
+    this.putInto(
+      {
+        put: (key, value) => operations.push({ type: 'put', key: key.slice(), value: value.slice() }),
+        del: (key) => operations.push({ type: 'del', key: key.slice() }),
+      },
+      stored,
+    );
+    return operations;
   }
 
-  #change(stored: StoredMessage): Change {
-    const { id, message, encoded } = stored;
-    return {
-      bytes: encoded.length,
-      verifyKey: messageKey(id),
-      operations: () => (this.#tree.has(id) ? undefined : this.operationsFor(id, message, encoded)),
-      applied: () => this.#tree.insert(id),
-    };
+  putInto(batch: Batch, { id, encoded, pubsubTopic, contentTopic }: StoredMessage): void {
+    const pubsub = this.#topicKey(pubsubTopic);
+    const content = this.#topicKey(contentTopic);
+    const keys = this.#keys.set(id, pubsub, content);
+    batch.put(keys.message, encoded);
+    batch.put(keys.hash, keys.time);
+    batch.put(keys.pubsub, content);
+    batch.put(keys.content, pubsub);
   }
 
   /**
@@ -315,15 +325,15 @@ export class LevelMessageStore implements MessageStore {
     for (const [index, encoded] of values.entries()) {
       if (encoded === undefined) continue;
       const id = ids[index]!;
-      const entry = this.#check(id, encoded);
+      const entry = this.#check(id, asBuffer(encoded));
       if (entry !== undefined) entries.push(entry);
     }
     return entries;
   }
 
   /** The entry, if the bytes hash to the id; else they are set aside. */
-  #check(id: Uint32Array, encoded: Uint8Array): StoreEntry | undefined {
-    const entry = { id, encoded: asBuffer(encoded) };
+  #check(id: Uint32Array, encoded: Buffer): StoreEntry | undefined {
+    const entry = { id, encoded };
     if (this.isWhole(entry)) return entry;
     this.#options.log.error(
       { code: 'STORE_DAMAGED', messageHash: `0x${Buffer.from(hashOf(id)).toString('hex')}` },
@@ -349,6 +359,39 @@ export class LevelMessageStore implements MessageStore {
 
   #keySet(topics: readonly string[]): Set<string> {
     return new Set(topics.map((topic) => latin1(this.#topicKey(topic))));
+  }
+}
+
+/** A message to be written; one small object for each, as thousands may wait. */
+class NewMessage implements Change {
+  readonly #store: LevelMessageStore;
+  readonly #tree: DigestTree;
+  readonly #message: StoredMessage;
+
+  constructor(store: LevelMessageStore, tree: DigestTree, message: StoredMessage) {
+    this.#store = store;
+    this.#tree = tree;
+    this.#message = message;
+  }
+
+  get bytes(): number {
+    return this.#message.encoded.length;
+  }
+
+  verifyKey(): Uint8Array {
+    return messageKey(this.#message.id);
+  }
+
+  wanted(): boolean {
+    return !this.#tree.has(this.#message.id);
+  }
+
+  putInto(batch: Batch): void {
+    this.#store.putInto(batch, this.#message);
+  }
+
+  applied(): boolean {
+    return this.#tree.insert(this.#message.id);
   }
 }
 

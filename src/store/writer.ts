@@ -7,23 +7,24 @@
 import { LacunaError, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { Clock, Logger } from '../ports.ts';
-import type { Operation } from './database.ts';
+import type { Batch } from './database.ts';
 import { PROBE_KEY } from './keys.ts';
 
 /** One thing to be written whole: a message with its index entries, or a removal with them. */
 export interface Change {
   readonly bytes: number;
-  /** The operations, or undefined when there is nothing to do (the message is known). Asked just before writing. */
-  operations(): Operation[] | undefined;
+  /** False when there is nothing to do, as the message is known. Asked just before writing. */
+  wanted(): boolean;
+  putInto(batch: Batch): void;
   /** Called when the operations are on the disk. Returns false when the same was written by another change. */
   applied(): boolean;
-  /** After a failed write and a reopen: did it reach the disk all the same? */
-  verifyKey: Uint8Array;
+  /** After a failed write and a reopen, the key that tells whether it reached the disk all the same. */
+  verifyKey(): Uint8Array;
 }
 
 /** What the writer needs of the database. */
 export interface WritableDatabase {
-  write(operations: readonly Operation[]): Promise<void>;
+  write(fill: (batch: Batch) => void): Promise<void>;
   reopen(): Promise<void>;
   get(key: Uint8Array): Promise<Uint8Array | undefined>;
 }
@@ -125,32 +126,25 @@ export class Writer {
   }
 
   async #writeGroup(group: readonly Queued[]): Promise<void> {
-    const operations: Operation[] = [];
-    const written: Change[] = [];
-    const ticketOf = new Map<Change, Ticket>();
-    for (const { change, ticket } of group) {
-      const wanted = change.operations();
-      if (wanted === undefined) continue;
-      operations.push(...wanted);
-      written.push(change);
-      ticketOf.set(change, ticket);
-    }
+    const wanted = group.filter(({ change }) => change.wanted());
     try {
-      if (operations.length > 0) await this.#database.write(operations);
+      if (wanted.length > 0) {
+        await this.#database.write((batch) => {
+          for (const { change } of wanted) change.putInto(batch);
+        });
+      }
     } catch (error) {
-      this.#latch(error, group, written);
+      this.#latch(error, group, wanted);
       return;
     }
-    for (const change of written) {
-      if (change.applied()) ticketOf.get(change)!.written += 1;
-    }
+    for (const { change, ticket } of wanted) if (change.applied()) ticket.written += 1;
     for (const { ticket } of group) {
       ticket.left -= 1;
       if (ticket.left === 0) ticket.resolve(ticket.written);
     }
   }
 
-  #latch(error: unknown, group: readonly Queued[], unsure: readonly Change[]): void {
+  #latch(error: unknown, group: readonly Queued[], unsure: readonly Queued[]): void {
     const cause = toLacunaError(error, 'STORE_FAULT');
     this.#fault = new LacunaError('STORE_FAULT', `a write failed: ${cause.message}`, { cause: error });
     this.#state = 'faulted';
@@ -169,15 +163,15 @@ export class Writer {
     for (const { ticket } of queued) ticket.reject(error);
   }
 
-  async #recover(unsure: readonly Change[]): Promise<void> {
+  async #recover(unsure: readonly Queued[]): Promise<void> {
     let delayMs: number = LIMITS.reopenDelayMs;
     while (this.#state === 'faulted') {
       try {
         await this.#clock.sleep(delayMs, this.#stop.signal);
         await this.#database.reopen();
-        await this.#database.write([{ type: 'put', key: PROBE_KEY, value: new Uint8Array() }]);
-        for (const change of unsure) {
-          if ((await this.#database.get(change.verifyKey)) !== undefined) change.applied();
+        await this.#database.write((batch) => batch.put(PROBE_KEY, new Uint8Array()));
+        for (const { change } of unsure) {
+          if ((await this.#database.get(change.verifyKey())) !== undefined) change.applied();
         }
         if (this.#state !== 'faulted') return;
         this.#state = 'ready';

@@ -34,9 +34,9 @@ export class Examiner {
     if (expectedHash !== undefined && !sameBytes(hash, expectedHash)) {
       return { refused: 'MESSAGE_HASH_MISMATCH', hash };
     }
-    return {
-      stored: { message, id: makeId(message.timestamp, hash), encoded: encodeMessageAndTopic(message) },
-    };
+    const { pubsubTopic, contentTopic } = message;
+    const id = makeId(message.timestamp, hash);
+    return { stored: { id, encoded: encodeMessageAndTopic(message), pubsubTopic, contentTopic } };
   }
 }
 

@@ -31,12 +31,20 @@ export class Outbox {
     });
   }
 
-  /** Resolves when all was handed to the transport and the stream is closed. Throws what broke it. */
+  /**
+   * Resolves when all was handed to the transport and the stream is closed; with a Lacuna, when it has also stored
+   * all of it: it closes its side then. Another pass would else find what is still on its way missing, and send it
+   * again. Throws what broke the stream.
+   */
   async finish(): Promise<void> {
     await this.#working;
     if (this.#failure !== undefined) throw this.#failure;
-    await this.#channel?.close();
+    const channel = this.#channel;
     this.#channel = undefined;
+    if (channel === undefined) return;
+    await channel.close();
+    // A peer that does not close is none the worse for it: the next pass tells what has arrived.
+    if (this.#link.isLacuna) await channel.read(LIMITS.transferIdleMs).catch(() => undefined);
   }
 
   abort(reason: Error): void {

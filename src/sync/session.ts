@@ -218,9 +218,10 @@ export class Session {
   /** How long a silence ends the wait from here on; 0 when nothing is waited for. */
   #silenceMs(): number {
     if (!this.takes) return 0;
-    if (this.#awaited.count > 0) return LIMITS.transferIdleMs;
-    if (!this.unnamed || (this.#openTransfers === 0 && this.#transfersEnded > 0)) return 0;
-    return LIMITS.unnamedIdleMs;
+    const over = this.#openTransfers === 0 && this.#transfersEnded > 0;
+    // A peer whose stream ended early may open another, but not after long.
+    if (this.#awaited.count > 0) return over ? LIMITS.unnamedIdleMs : LIMITS.transferIdleMs;
+    return this.unnamed && !over ? LIMITS.unnamedIdleMs : 0;
   }
 
   async #changeWithin(ms: number, signal: AbortSignal): Promise<void> {

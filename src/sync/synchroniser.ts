@@ -140,7 +140,8 @@ export class Synchroniser {
     // As initiator the plan's scope is what we name; as responder, what this node covers.
     const ownScope = session.role === 'initiator' ? session.plannedScope : scope;
     try {
-      const context = { session, channel, store, policy: this.#policy(link), ownScope, have };
+      const policy = this.#policy(link, session.dryRun);
+      const context = { session, channel, store, policy, ownScope, upperIncluded: !link.isLacuna, have };
       const outcome = await within(run(context), deadline);
       await channel.close();
       return outcome;
@@ -151,10 +152,10 @@ export class Synchroniser {
     }
   }
 
-  #policy(link: PeerLink): ReconcilePolicy {
+  #policy(link: PeerLink, dryRun: boolean): ReconcilePolicy {
     const { random } = this.#init;
     const echo = link.isLacuna ? 'everything' : 'needed';
-    return { ...WAKU_POLICY, echo, random: (below) => random.below(below) };
+    return { ...WAKU_POLICY, echo, nameAll: dryRun, random: (below) => random.below(below) };
   }
 
   #agreedLately(peer: string): boolean {

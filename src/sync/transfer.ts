@@ -42,9 +42,16 @@ export class TransferReceiver {
       for (;;) {
         const frames = await channel.readMany(LIMITS.sessionMs);
         if (frames === undefined) break;
-        for (const session of this.#sessions.openWith(peer)) {
+        const open = new Set(this.#sessions.openWith(peer));
+        for (const session of open) {
           if (!touched.has(session)) session.transferOpened();
           touched.add(session);
+        }
+        // A stream that outlives its sessions must not hold on to them.
+        for (const session of touched) {
+          if (open.has(session)) continue;
+          session.transferClosed();
+          touched.delete(session);
         }
         unasked += await this.#take(peer, frames);
         if (unasked > UNASKED_FRAMES_MAX) {

@@ -23,6 +23,8 @@ export interface DialogueContext {
   readonly policy: ReconcilePolicy;
   /** The topics this node covers; they are what its payloads name. */
   readonly ownScope: Scope;
+  /** A stock peer means the upper time of its first range to be included; a Lacuna means what it says. */
+  readonly upperIncluded: boolean;
   /** Called with ids that the peer lacks, as soon as they are known. */
   readonly have: (ids: SyncIdList) => void;
 }
@@ -65,7 +67,7 @@ export async function initiate(context: DialogueContext, probablyEqual: boolean)
 
 /** Answers a peer that opened a reconciliation. Closes the channel. Throws as `initiate` does. */
 export async function respond(context: DialogueContext): Promise<DialogueOutcome> {
-  const { session, channel, store, ownScope } = context;
+  const { session, channel, store, ownScope, upperIncluded } = context;
   const { payload } = await receive(context);
   const first = payload.claims[0];
   const last = payload.claims.at(-1);
@@ -78,10 +80,9 @@ export async function respond(context: DialogueContext): Promise<DialogueOutcome
     throw new LacunaError('SESSION_SCOPE', 'the peer covers other topics');
   }
   session.scope = scope;
-  // One nanosecond more than the bound: a stock initiator means its upper time to be included.
-  session.cover(first.lower, nextMoment(last.upper));
+  session.cover(first.lower, upperIncluded ? nextMoment(last.upper) : last.upper);
   const index = await store.index(scope, session.sinceNs, session.untilNs);
-  const claims = acceptOpening(index, payload.claims);
+  const claims = upperIncluded ? acceptOpening(index, payload.claims) : payload.claims;
   const agreed = await converse(context, index, { ...payload, claims });
   return { equal: agreed && claims.every(({ kind }) => kind !== 'items'), engaged: !agreed };
 }

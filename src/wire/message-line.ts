@@ -3,6 +3,7 @@
  * or decimal strings; both are read without loss, and the number is written.
  */
 import type { WakuMessage } from '../core/message.ts';
+import { HASH_BYTES, HASH_WORDS, ID_WORDS } from '../core/sync-id.ts';
 import { LacunaError } from '../errors.ts';
 import { asBuffer, encodeMessageAndTopic, MessageView } from './waku-message.ts';
 
@@ -14,13 +15,30 @@ export interface MessageLine {
 
 /** @throws LacunaError LINE_INVALID_JSON, LINE_INVALID_FIELD, MESSAGE_TIMESTAMP_INVALID. */
 export function parseMessageLine(line: string): MessageLine {
-  return messageFromJson(parseJson(line));
+  const digits = soleTimestamp(line);
+  return digits === undefined ? messageFromJson(parseJson(line)) : messageFromJson(parsed(line), digits);
+}
+
+/**
+ * The digits behind the only `"timestamp"` of the line, if they can be told without rewriting it: no other one, and
+ * no escapes, so that the name cannot stand elsewhere in another spelling. Nearly every line is like that.
+ */
+function soleTimestamp(line: string): string | undefined {
+  const at = line.indexOf(KEY);
+  if (at < 0 || line.includes('\\') || line.includes(KEY, at + KEY.length)) return undefined;
+  if (!BEFORE_KEY.has(line[at - 1] ?? '')) return undefined;
+  WHOLE_NUMBER.lastIndex = at + KEY.length;
+  return WHOLE_NUMBER.exec(line)?.[1];
 }
 
 /** JSON in which every `timestamp` that is a whole number is kept as the decimal string of its digits. */
 export function parseJson(text: string): unknown {
+  return parsed(quoteTimestamps(text));
+}
+
+function parsed(text: string): unknown {
   try {
-    return JSON.parse(quoteTimestamps(text));
+    return JSON.parse(text);
   } catch {
     throw new LacunaError('LINE_INVALID_JSON', 'not valid JSON');
   }
@@ -49,8 +67,12 @@ function quoteTimestamps(text: string): string {
   return done === 0 ? text : quoted + text.slice(done);
 }
 
-/** @throws LacunaError LINE_INVALID_FIELD, MESSAGE_TIMESTAMP_INVALID. */
-export function messageFromJson(line: unknown): MessageLine {
+/**
+ * `digits` are those of the only `timestamp` in the line, whatever its place.
+ *
+ * @throws LacunaError LINE_INVALID_FIELD, MESSAGE_TIMESTAMP_INVALID.
+ */
+export function messageFromJson(line: unknown, digits?: string): MessageLine {
   const outer = object(line, 'line');
   const inner = object(outer['message'], 'message');
   return {
@@ -59,7 +81,9 @@ export function messageFromJson(line: unknown): MessageLine {
       pubsubTopic: text(outer['pubsubTopic'], 'pubsubTopic'),
       contentTopic: text(inner['contentTopic'], 'contentTopic'),
       payload: base64(inner['payload'], 'payload'),
-      timestamp: timestamp(inner['timestamp']),
+      timestamp: timestamp(
+        typeof inner['timestamp'] === 'number' ? (digits ?? inner['timestamp']) : inner['timestamp'],
+      ),
       version: optional(inner['version'], 0, version),
       ephemeral: optional(inner['ephemeral'], false, flag),
       meta: optional(inner['meta'], NO_BYTES, (value) => base64(value, 'meta')),
@@ -68,10 +92,10 @@ export function messageFromJson(line: unknown): MessageLine {
   };
 }
 
-/** Without the line end. `hash` is the identity, 32 bytes. */
-export function formatMessageLine(message: WakuMessage, hash: Uint8Array): string {
+/** Without the line end. `id` is the SyncId of the message, ten words. */
+export function formatMessageLine(message: WakuMessage, id: Uint32Array): string {
   const lines = new LineWriter();
-  lines.message(new MessageView().read(asBuffer(encodeMessageAndTopic(message))), hash);
+  lines.message(new MessageView().read(asBuffer(encodeMessageAndTopic(message))), id);
   return lines.take().toString('utf8').trimEnd();
 }
 
@@ -87,22 +111,23 @@ export class LineWriter {
     return this.#length;
   }
 
-  /** Appends one message and a line end. `hash` is its identity, 32 bytes. */
-  message(view: MessageView, hash: Uint8Array): void {
+  /** Appends one message and a line end. `id` is its SyncId, ten words. */
+  message(view: MessageView, id: Uint32Array): void {
     const { bytes, payload, meta, rateLimitProof } = view;
-    const { pubsubTopic, contentTopic } = view.topics();
-    this.text(`{"messageHash":"0x${asBuffer(hash).toString('hex')}","message":{"payload":"`);
+    this.#bytes(LINE_HEAD);
+    this.#hash(id);
+    this.#bytes(LINE_PAYLOAD);
     this.text(bytes.toString('base64', payload.start, payload.end));
-    this.text('","contentTopic":');
-    this.#topic(contentTopic);
+    this.#bytes(LINE_CONTENT_TOPIC);
+    this.#bytes(quoted(view.topic(view.contentTopic)));
     this.text(`,"version":${view.version},"timestamp":${view.timestamp},"ephemeral":${view.ephemeral}`);
     if (meta.length > 0) this.text(`,"meta":"${bytes.toString('base64', meta.start, meta.end)}"`);
     if (rateLimitProof.length > 0) {
       this.text(`,"rateLimitProof":"${bytes.toString('base64', rateLimitProof.start, rateLimitProof.end)}"`);
     }
-    this.text('},"pubsubTopic":');
-    this.#topic(pubsubTopic);
-    this.text('}\n');
+    this.#bytes(LINE_PUBSUB_TOPIC);
+    this.#bytes(quoted(view.topic(view.pubsubTopic)));
+    this.#bytes(LINE_END);
   }
 
   /** Appends ASCII text as it is. */
@@ -120,10 +145,20 @@ export class LineWriter {
     return taken;
   }
 
-  #topic(topic: string): void {
-    const json = quoted(topic);
-    this.#reserve(json.length * UTF8_BYTES_MAX);
-    this.#length += this.#buffer.write(json, this.#length, 'utf8');
+  /** The hash of an id in hex, straight into place. */
+  #hash(id: Uint32Array): void {
+    this.#reserve(HASH_BYTES * 2);
+    for (let word = ID_WORDS - HASH_WORDS; word < ID_WORDS; word++) {
+      for (let shift = 28; shift >= 0; shift -= 4) {
+        this.#buffer[this.#length++] = HEX_DIGITS[(id[word]! >>> shift) & 15]!;
+      }
+    }
+  }
+
+  #bytes(bytes: Uint8Array): void {
+    this.#reserve(bytes.length);
+    this.#buffer.set(bytes, this.#length);
+    this.#length += bytes.length;
   }
 
   #reserve(length: number): void {
@@ -135,8 +170,12 @@ export class LineWriter {
 }
 
 const LINES_BYTES = 4 * 1024;
-/** UTF-8 takes at most three bytes for each of a string's units. */
-const UTF8_BYTES_MAX = 3;
+const HEX_DIGITS = Buffer.from('0123456789abcdef');
+const LINE_HEAD = Buffer.from('{"messageHash":"0x');
+const LINE_PAYLOAD = Buffer.from('","message":{"payload":"');
+const LINE_CONTENT_TOPIC = Buffer.from('","contentTopic":');
+const LINE_PUBSUB_TOPIC = Buffer.from('},"pubsubTopic":');
+const LINE_END = Buffer.from('}\n');
 
 const NO_BYTES = new Uint8Array(0);
 const HASH = /^0x[0-9a-fA-F]{64}$/;
@@ -197,15 +236,15 @@ function invalid(name: string, expected: string): LacunaError {
   return new LacunaError('LINE_INVALID_FIELD', `${name} must be ${expected}`);
 }
 
-/** Topics repeat from line to line. */
-const quotedTopics = new Map<string, string>();
+/** Topics as JSON strings: they repeat from line to line. */
+const quotedTopics = new Map<string, Uint8Array>();
 const QUOTED_TOPICS_MAX = 256;
 
-function quoted(topic: string): string {
+function quoted(topic: string): Uint8Array {
   const known = quotedTopics.get(topic);
   if (known !== undefined) return known;
   if (quotedTopics.size >= QUOTED_TOPICS_MAX) quotedTopics.clear();
-  const json = JSON.stringify(topic);
+  const json = Buffer.from(JSON.stringify(topic));
   quotedTopics.set(topic, json);
   return json;
 }

@@ -158,11 +158,11 @@ export class MessageView {
 
   /** The topics of the message as text. */
   topics(): { pubsubTopic: string; contentTopic: string } {
-    const { bytes, pubsubTopic, contentTopic } = this;
-    return {
-      pubsubTopic: topicFromBytes(pubsubTopic.of(bytes)),
-      contentTopic: topicFromBytes(contentTopic.of(bytes)),
-    };
+    return { pubsubTopic: this.topic(this.pubsubTopic), contentTopic: this.topic(this.contentTopic) };
+  }
+
+  topic(span: Span): string {
+    return span.start < 0 ? '' : topicFromBytes(this.bytes, span.start, span.end);
   }
 
   /** The message as an object of its own; its byte fields are views of the frame. */
