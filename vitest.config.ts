@@ -4,9 +4,12 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     setupFiles: ['test/setup.ts'],
+    reporters: ['default', './test/reporter.ts'],
     // Tests start real processes and real sockets; two workers keep them honest on two cores.
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    allowOnly: false,
+    passWithNoTests: false,
   },
 });
