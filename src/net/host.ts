@@ -43,11 +43,13 @@ export class Host {
   readonly libp2p: Libp2p;
   readonly #datastore: LevelDatastore;
   readonly #clock: Clock;
+  readonly #listen: readonly string[];
 
-  private constructor(libp2p: Libp2p, datastore: LevelDatastore, clock: Clock) {
+  private constructor(libp2p: Libp2p, datastore: LevelDatastore, init: HostInit) {
     this.libp2p = libp2p;
     this.#datastore = datastore;
-    this.#clock = clock;
+    this.#clock = init.clock;
+    this.#listen = init.listen;
   }
 
   static async create(init: HostInit): Promise<Host> {
@@ -100,7 +102,7 @@ export class Host {
         },
       },
     });
-    return new Host(libp2p, datastore, init.clock);
+    return new Host(libp2p, datastore, init);
   }
 
   get peerId(): string {
@@ -127,8 +129,16 @@ export class Host {
     );
   }
 
+  /** @throws LacunaError CONFIG_INVALID when an address cannot be listened on. */
   async start(): Promise<void> {
-    await this.libp2p.start();
+    try {
+      await this.libp2p.start();
+    } catch (error) {
+      const listen = this.#listen.join(', ');
+      throw new LacunaError('CONFIG_INVALID', `listen ${listen}: ${toLacunaError(error).message}`, {
+        cause: error,
+      });
+    }
   }
 
   async stop(): Promise<void> {

@@ -2,7 +2,8 @@
  * LevelDB behind the guard it needs: never created where a store was, repaired where its own books are damaged,
  * and closed and reopened after a failed write. The only file that imports `level`.
  */
-import { readdir } from 'node:fs/promises';
+import { open, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { Level } from 'level';
 import { LacunaError, systemCode, toLacunaError } from '../errors.ts';
@@ -22,6 +23,8 @@ export type Operation =
 export type Entry = [key: Uint8Array, value: Uint8Array];
 
 const ROWS_PER_READ = 1_000;
+/** What opening writes beside the records of the log: new books, and a little more. */
+const SPARE_BYTES = 1024 * 1024;
 
 export class Database {
   readonly #location: string;
@@ -33,7 +36,7 @@ export class Database {
   }
 
   /**
-   * @throws LacunaError STORE_LOCKED, STORE_DAMAGED.
+   * @throws LacunaError STORE_LOCKED, STORE_DAMAGED; IO when the disk does not do what it is asked.
    */
   static async open(location: string, mayCreate: boolean): Promise<Database> {
     const database = new Database(location);
@@ -51,9 +54,14 @@ export class Database {
     return database;
   }
 
-  /** Rebuilds LevelDB's books from its tables and logs, then opens. */
+  /**
+   * Rebuilds LevelDB's books from its tables and logs, then opens.
+   *
+   * @throws LacunaError STORE_DAMAGED; IO when there is no room for it.
+   */
   async repair(): Promise<void> {
     await this.#level.close();
+    await this.#assertRoom();
     try {
       await ClassicLevel.repair(this.#location);
     } catch (error) {
@@ -66,8 +74,12 @@ export class Database {
     await this.#level.close();
   }
 
-  /** A failed write leaves LevelDB writing at the wrong place in its log: only a fresh handle may write again. */
+  /**
+   * A failed write leaves LevelDB writing at the wrong place in its log: only a fresh handle may write again. While
+   * there is no room for one, the old handle goes on reading.
+   */
   async reopen(): Promise<void> {
+    await this.#assertRoom();
     await this.#level.close();
     await this.#open(false);
   }
@@ -92,13 +104,11 @@ export class Database {
 
   /** Entries of a range in chunks; the next chunk is read while the caller works on this one. */
   async *entries(range: KeyRange): AsyncGenerator<Entry[]> {
-    const iterator = this.#level.iterator({ ...range, highWaterMarkBytes: LIMITS.iteratorBytes });
-    yield* readAhead(iterator);
+    yield* readAhead(() => this.#level.iterator({ ...range, highWaterMarkBytes: LIMITS.iteratorBytes }));
   }
 
   async *keys(range: KeyRange): AsyncGenerator<Uint8Array[]> {
-    const iterator = this.#level.keys({ ...range, highWaterMarkBytes: LIMITS.iteratorBytes });
-    yield* readAhead(iterator);
+    yield* readAhead(() => this.#level.keys({ ...range, highWaterMarkBytes: LIMITS.iteratorBytes }));
   }
 
   async #openOrRepair(): Promise<void> {
@@ -115,11 +125,51 @@ export class Database {
       await this.#level.open({ createIfMissing });
     } catch (error) {
       const cause = error instanceof Error ? error.cause : undefined;
-      if (systemCode(cause) === 'LEVEL_LOCKED') {
+      const code = systemCode(cause);
+      if (code === 'LEVEL_LOCKED') {
         throw new LacunaError('STORE_LOCKED', 'another process has the store open', { cause: error });
       }
       const reason = cause instanceof Error ? cause.message : 'the database does not open';
-      throw new LacunaError('STORE_DAMAGED', reason, { cause: error });
+      // A full disk or too many open files say nothing of the data: only a repair would lose it.
+      const damaged = code === 'LEVEL_CORRUPTION' || (await this.#lacksManifest());
+      throw new LacunaError(damaged ? 'STORE_DAMAGED' : 'IO', reason, { cause: error });
+    }
+  }
+
+  /** LevelDB reports a list of tables that is gone like any other failure to read. */
+  async #lacksManifest(): Promise<boolean> {
+    try {
+      const name = (await readFile(join(this.#location, 'CURRENT'), 'utf8')).trimEnd();
+      await stat(join(this.#location, name));
+      return false;
+    } catch (error) {
+      return systemCode(error) === 'ENOENT';
+    }
+  }
+
+  /**
+   * Opening and repairing write the records of the log anew. Without room for them LevelDB does not open; and its
+   * repair sets the log aside all the same, and all of its records are lost.
+   */
+  async #assertRoom(): Promise<void> {
+    const probe = join(this.#location, 'ROOM');
+    try {
+      let bytes = SPARE_BYTES;
+      for (const name of await list(this.#location)) {
+        if (name.endsWith('.log')) bytes += (await stat(join(this.#location, name))).size;
+      }
+      const file = await open(probe, 'w');
+      try {
+        const zeros = new Uint8Array(SPARE_BYTES);
+        for (let left = bytes; left > 0; left -= zeros.length) await file.writeFile(zeros);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      throw new LacunaError('IO', 'there is no room on the disk of the store', { cause: error });
+    } finally {
+      await rm(probe, { force: true });
     }
   }
 }
@@ -129,7 +179,8 @@ interface Chunks<T> {
   close(): Promise<void>;
 }
 
-async function* readAhead<T>(iterator: Chunks<T>): AsyncGenerator<T[]> {
+async function* readAhead<T>(begin: () => Chunks<T>): AsyncGenerator<T[]> {
+  const iterator = await reading((async () => begin())());
   try {
     let next = iterator.nextv(ROWS_PER_READ);
     for (;;) {
@@ -145,14 +196,16 @@ async function* readAhead<T>(iterator: Chunks<T>): AsyncGenerator<T[]> {
   }
 }
 
+const NOT_OPEN: ReadonlySet<string | undefined> = new Set([
+  'LEVEL_DATABASE_NOT_OPEN',
+  'LEVEL_ITERATOR_NOT_OPEN',
+]);
+
 async function reading<T>(result: Promise<T>): Promise<T> {
   try {
     return await result;
   } catch (error) {
-    throw toLacunaError(
-      error,
-      systemCode(error) === 'LEVEL_DATABASE_NOT_OPEN' ? 'STORE_CLOSED' : 'STORE_DAMAGED',
-    );
+    throw toLacunaError(error, NOT_OPEN.has(systemCode(error)) ? 'STORE_CLOSED' : 'STORE_DAMAGED');
   }
 }
 

@@ -227,6 +227,8 @@ class Deadline {
 
 /** The promise, or the signal's reason as soon as it fires. */
 async function within<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  // Whatever comes first: nobody may be left to hear of the promise's failure.
+  promise.catch(() => undefined);
   signal.throwIfAborted();
   let onAbort: (() => void) | undefined;
   const aborted = new Promise<never>((_, reject) => {
@@ -237,6 +239,5 @@ async function within<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
     return await Promise.race([promise, aborted]);
   } finally {
     if (onAbort !== undefined) signal.removeEventListener('abort', onAbort);
-    promise.catch(() => undefined);
   }
 }

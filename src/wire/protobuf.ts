@@ -10,6 +10,8 @@ export const VARINT = 0;
 const FIXED64 = 1;
 export const LENGTH_DELIMITED = 2;
 const FIXED32 = 5;
+/** Tags up to here are taken apart by bits. */
+const SMALL_TAG = 0x7fff_ffff;
 
 /**
  * Walks over the fields of a message without making an object for any of them.
@@ -44,8 +46,13 @@ export class FieldReader {
     const reader = this.#reader;
     if (reader.at >= reader.end) return false;
     const tag = this.#varint();
-    this.number = Math.floor(tag / 8);
-    this.wireType = tag % 8;
+    if (tag <= SMALL_TAG) {
+      this.number = tag >>> 3;
+      this.wireType = tag & 7;
+    } else {
+      this.number = Math.floor(tag / 8);
+      this.wireType = tag % 8;
+    }
     this.#length = 0;
     if (this.wireType === VARINT) {
       this.#varint();
