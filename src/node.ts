@@ -43,6 +43,7 @@ export interface SyncOptions {
   readonly scope?: Scope;
   readonly direction?: Direction;
   readonly dryRun?: boolean;
+  readonly onProgress?: SessionPlan['onProgress'];
   readonly stop?: AbortSignal;
 }
 
@@ -186,13 +187,8 @@ export class LacunaNode {
       pubsubTopics: this.#config.pubsubTopic,
       contentTopics: this.#config.contentTopic,
     };
-    return {
-      scope,
-      sinceNs,
-      untilNs,
-      direction: options.direction ?? 'both',
-      dryRun: options.dryRun ?? false,
-    };
+    const { direction = 'both', dryRun = false, onProgress } = options;
+    return { scope, sinceNs, untilNs, direction, dryRun, onProgress };
   }
 
   async #stopInOrder(): Promise<void> {

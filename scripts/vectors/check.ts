@@ -2,16 +2,11 @@
 import type { z } from 'zod';
 import { checkMessageHash, messageHashFile } from './message-hash.ts';
 import { checkMalformed, checkRanges, malformedFile, rangesFile } from './ranges.ts';
+import type { CaseResult } from './shared.ts';
 import { checkStoreQuery, storeQueryFile } from './store-query.ts';
 import { checkTranscript, transcriptFile } from './transcript.ts';
 import { checkIndex, indexFile } from './transcripts-index.ts';
 import { checkWakuMessage, wakuMessageFile } from './waku-message.ts';
-
-/** One checked case; `fault` says what is wrong, or is undefined when it passed. */
-export interface CaseResult {
-  readonly name: string;
-  readonly fault: string | undefined;
-}
 
 /** @throws Error when the file is of no known format. */
 export function checkVectors(content: unknown, file: string): CaseResult[] {

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { messageHash } from '../../src/core/message.ts';
-import type { CaseResult } from './check.ts';
+import type { CaseResult } from './shared.ts';
 import { decimal, fromHex, hexString, runCase, toHex, topicFromJson, topicJson } from './shared.ts';
 
 export const messageHashFile = z.object({

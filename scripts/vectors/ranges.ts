@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { decodeRanges, encodeRanges } from '../../src/wire/waku-ranges.ts';
-import type { CaseResult } from './check.ts';
+import type { CaseResult } from './shared.ts';
 import {
   attempt,
   decodedRangesJson,

@@ -12,7 +12,6 @@ import {
 } from '../../src/core/sync-id.ts';
 import { topicBytes, topicFromBytes } from '../../src/core/topic.ts';
 import { LacunaError } from '../../src/errors.ts';
-import type { CaseResult } from './check.ts';
 
 export const hexString = z.string().regex(/^([0-9a-f]{2})*$/);
 export const decimal = z.string().regex(/^-?\d+$/);
@@ -105,6 +104,12 @@ export function payloadToJson(payload: RangesPayload): RangesJson {
 
 function idToJson(id: Uint32Array): z.infer<typeof idJson> {
   return { time: timeOf(id).toString(), hash: toHex(hashOf(id)) };
+}
+
+/** One checked case; `fault` says what is wrong, or is undefined when it passed. */
+export interface CaseResult {
+  readonly name: string;
+  readonly fault: string | undefined;
 }
 
 /** Runs a case: it passes unless it returns a fault or throws. */

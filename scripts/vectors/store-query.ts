@@ -8,7 +8,7 @@ import {
   type StoreQueryRequest,
   type StoreQueryResponse,
 } from '../../src/wire/waku-store-query.ts';
-import type { CaseResult } from './check.ts';
+import type { CaseResult } from './shared.ts';
 import { decimal, fromHex, hexString, runCase, sameJson, toHex, topicFromJson, topicJson } from './shared.ts';
 import { messageFromJson, messageJson, messageToJson } from './waku-message.ts';
 

@@ -18,7 +18,7 @@ import { WAKU_POLICY } from '../../src/core/reconcile.ts';
 import { inScope, intersectScopes, type Scope } from '../../src/core/scope.ts';
 import { hashOf, makeId, SyncIdList, timeOf } from '../../src/core/sync-id.ts';
 import { decodeRanges, encodeRanges } from '../../src/wire/waku-ranges.ts';
-import type { CaseResult } from './check.ts';
+import type { CaseResult } from './shared.ts';
 import { decimal, fromHex, hexString, runCase, toHex } from './shared.ts';
 
 const sideJson = z.object({

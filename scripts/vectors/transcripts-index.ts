@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
-import type { CaseResult } from './check.ts';
+import type { CaseResult } from './shared.ts';
 import { runCase } from './shared.ts';
 import { transcriptFile } from './transcript.ts';
 

@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { messageHash, type WakuMessage } from '../../src/core/message.ts';
 import { decodeMessageAndTopic, encodeMessage, encodeMessageAndTopic } from '../../src/wire/waku-message.ts';
-import type { CaseResult } from './check.ts';
 import { sha256 } from './message-hash.ts';
+import type { CaseResult } from './shared.ts';
 import {
   attempt,
   decimal,

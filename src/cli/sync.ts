@@ -19,6 +19,7 @@ import {
   withWindowOptions,
 } from './context.ts';
 import { bytes, count, print, printError, printJson } from './output.ts';
+import { Progress } from './progress.ts';
 import { runningNode } from './running-node.ts';
 
 interface SyncCommandOptions extends CommonOptions, WindowOptions, TopicOptions {
@@ -116,6 +117,7 @@ async function openSessions(context: Context, options: SyncCommandOptions): Prom
   const config = { ...context.config, listen: [], peer: [] };
   const node = await LacunaNode.open({ config, log: context.log, create: true });
   await node.start();
+  const progress = new Progress('moving messages', context.json);
   return {
     run: async (peer) =>
       sessionJson(
@@ -125,9 +127,14 @@ async function openSessions(context: Context, options: SyncCommandOptions): Prom
           ...(scope === undefined ? {} : { scope }),
           direction: options.direction ?? 'both',
           dryRun: options.dryRun ?? false,
+          onProgress: ({ need, received, have, sent }) =>
+            progress.update(received + sent, (received + sent) / Math.max(1, need + have)),
         }),
       ),
-    close: () => node.stop(),
+    close: async () => {
+      progress.end();
+      await node.stop();
+    },
   };
 }
 

@@ -83,6 +83,7 @@ export class Outbox {
     this.#channel ??= await this.#link.openTransfer();
     await this.#channel.write(frames);
     this.#session.sent += frames.length;
+    this.#session.touch();
     for (const frame of frames) this.#session.transferBytesSent += frame.length + lebLength(frame.length);
   }
 }

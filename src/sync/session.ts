@@ -20,6 +20,15 @@ export interface SessionPlan {
   readonly untilNs: bigint;
   readonly direction: Direction;
   readonly dryRun: boolean;
+  /** Told now and then how far the session is. */
+  readonly onProgress?: ((progress: SessionProgress) => void) | undefined;
+}
+
+export interface SessionProgress {
+  readonly need: number;
+  readonly received: number;
+  readonly have: number;
+  readonly sent: number;
 }
 
 export interface SessionResult {
@@ -80,6 +89,7 @@ export class Session {
   readonly #store: MessageStore;
   readonly #clock: Clock;
   readonly #startedMs: number;
+  readonly #onProgress: SessionPlan['onProgress'];
   /** Named by the peer and not arrived yet. */
   readonly #awaited = new DigestTree();
   /** Found here and not there, in all passes; and in this one. */
@@ -105,6 +115,7 @@ export class Session {
     this.#store = store;
     this.#clock = clock;
     this.#startedMs = clock.monotonicMs();
+    this.#onProgress = plan.onProgress;
     this.#lastActivityMs = this.#startedMs;
   }
 
@@ -200,6 +211,7 @@ export class Session {
   touch(): void {
     this.#lastActivityMs = this.#clock.monotonicMs();
     this.#waiter?.();
+    this.#onProgress?.(this);
   }
 
   /**
