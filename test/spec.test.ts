@@ -41,10 +41,9 @@ describe('spec/waku-sync.md', () => {
   });
 
   it('describes the policy that is used', () => {
-    const { listItems, partItems, fingerprintSpanNs, echoItems, replyItems } = WAKU_POLICY;
-    expect([listItems, partItems, fingerprintSpanNs, echoItems, replyItems]).toEqual([
-      16, 1300, 8, 200_000, 400_000,
-    ]);
+    const { listItems, partItems, fingerprintSpanNs, echoItems, replyItems, replyRanges } = WAKU_POLICY;
+    expect([listItems, partItems, fingerprintSpanNs]).toEqual([16, 1300, 8]);
+    expect([echoItems, replyItems, replyRanges]).toEqual([200_000, 400_000, 50_000]);
     for (const text of [
       'at most 16',
       'up to 2600',
@@ -52,6 +51,8 @@ describe('spec/waku-sync.md', () => {
       'under 8 ns',
       'past 200 000 ids',
       'than 400 000 ids',
+      'at most 400 000 ids',
+      'about 50 000 ranges',
     ]) {
       expect(page).toContain(text);
     }
