@@ -85,9 +85,11 @@ async function* admitted(
   examiner: Examiner,
   report: ImportReport,
 ): AsyncGenerator<StoredMessage[]> {
+  let number = 0;
   for await (const chunk of lines) {
     const batch: StoredMessage[] = [];
     for (const line of chunk) {
+      number += 1;
       if (line?.trim() === '') continue;
       report.read += 1;
       const result = examine(line, examiner);
@@ -97,7 +99,7 @@ async function* admitted(
       }
       report.refused += 1;
       report.refusals[result] = (report.refusals[result] ?? 0) + 1;
-      if (report.refused <= REFUSALS_SHOWN) process.stderr.write(`lacuna: line ${report.read}: ${result}\n`);
+      if (report.refused <= REFUSALS_SHOWN) process.stderr.write(`lacuna: line ${number}: ${result}\n`);
     }
     if (batch.length > 0) yield batch;
   }

@@ -6,7 +6,6 @@ import { noise } from '@chainsafe/libp2p-noise';
 import { yamux } from '@chainsafe/libp2p-yamux';
 import { identify } from '@libp2p/identify';
 import type { Connection, Libp2p, PrivateKey, Stream } from '@libp2p/interface';
-import { mplex } from '@libp2p/mplex';
 import { ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
@@ -16,6 +15,7 @@ import { LacunaError, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { Clock, FrameChannel, PeerLink } from '../ports.ts';
 import { Handshakes } from './handshakes.ts';
+import { HeldMplex } from './held-mplex.ts';
 import { RECONCILIATION, TRANSFER } from './protocols.ts';
 import { StreamChannel } from './stream-channel.ts';
 
@@ -42,12 +42,14 @@ export type StreamTaker = (connection: Connection, channel: FrameChannel) => Pro
 export class Host {
   readonly libp2p: Libp2p;
   readonly #datastore: LevelDatastore;
+  readonly #mplex: HeldMplex;
   readonly #clock: Clock;
   readonly #listen: readonly string[];
 
-  private constructor(libp2p: Libp2p, datastore: LevelDatastore, init: HostInit) {
+  private constructor(libp2p: Libp2p, datastore: LevelDatastore, mplex: HeldMplex, init: HostInit) {
     this.libp2p = libp2p;
     this.#datastore = datastore;
+    this.#mplex = mplex;
     this.#clock = init.clock;
     this.#listen = init.listen;
   }
@@ -65,6 +67,7 @@ export class Host {
       maxOutboundStreams: LIMITS.streamsPerConnection,
     };
     const handshakes = new Handshakes();
+    const mplex = new HeldMplex();
     const libp2p = await createLibp2p({
       start: false,
       privateKey: init.privateKey,
@@ -79,7 +82,7 @@ export class Host {
         }),
       ],
       connectionEncrypters: [noise()],
-      streamMuxers: [yamux({ ...streamLimits, streamOptions }), mplex()],
+      streamMuxers: [yamux({ ...streamLimits, streamOptions }), mplex.factory()],
       services: { identify: identify(), ping: ping() },
       connectionManager: {
         maxConnections: LIMITS.connections,
@@ -102,7 +105,7 @@ export class Host {
         },
       },
     });
-    return new Host(libp2p, datastore, init);
+    return new Host(libp2p, datastore, mplex, init);
   }
 
   get peerId(): string {
@@ -119,7 +122,7 @@ export class Host {
     await this.libp2p.handle(
       protocol,
       async (stream, connection) => {
-        await take(connection, new StreamChannel(stream, frameBytesMax));
+        await take(connection, new StreamChannel(stream, frameBytesMax, this.#mplex.holdOf(stream)));
       },
       {
         maxInboundStreams: LIMITS.streamsPerProtocol,
@@ -194,7 +197,7 @@ export class Host {
       const text = unsupported ? `the peer does not speak ${protocol}` : 'the peer opens no stream';
       throw new LacunaError(unsupported ? 'PEER_PROTOCOL' : 'PEER_CLOSED', text, { cause: error });
     }
-    return new StreamChannel(stream, frameBytesMax);
+    return new StreamChannel(stream, frameBytesMax, this.#mplex.holdOf(stream));
   }
 
   /** What the peer calls itself, as identify tells soon after connecting; '' when it does not. */

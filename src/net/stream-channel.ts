@@ -8,11 +8,13 @@ import { LacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { FrameChannel } from '../ports.ts';
 import { encodeFrames, FrameDecoder } from '../wire/frame.ts';
+import type { SenderHold } from './held-mplex.ts';
 
 const CLOSE_MS = 5_000;
 
 export class StreamChannel implements FrameChannel {
   readonly #stream: Stream;
+  readonly #hold: SenderHold | undefined;
   readonly #decoder: FrameDecoder;
   readonly #frames: Uint8Array[] = [];
   #unreadBytes = 0;
@@ -22,12 +24,15 @@ export class StreamChannel implements FrameChannel {
   #failure: LacunaError | undefined;
   #wake: (() => void) | undefined;
 
-  constructor(stream: Stream, frameBytesMax: number) {
+  /** `hold` is for streams whose muxer has no flow control. */
+  constructor(stream: Stream, frameBytesMax: number, hold?: SenderHold) {
     this.#stream = stream;
+    this.#hold = hold;
     this.#decoder = new FrameDecoder(frameBytesMax);
     // `end` comes when all has been delivered; `remoteCloseWrite` and `close` come while data is still held back.
     stream.addEventListener('end', () => this.#end());
     stream.addEventListener('close', (event) => {
+      this.#hold?.release();
       if (event.error !== undefined) this.#fail(new LacunaError('PEER_CLOSED', event.error.message));
       else if (stream.readBufferLength === 0) this.#end();
     });
@@ -103,17 +108,21 @@ export class StreamChannel implements FrameChannel {
     this.#unreadBytes -= bytes;
     if (!this.#paused || this.#unreadBytes > LIMITS.streamUnreadBytes / 2) return;
     this.#paused = false;
-    if (!this.#is('paused')) return;
-    this.#resuming = true;
-    this.#stream.resume();
-    this.#resuming = false;
+    if (this.#is('paused')) {
+      this.#resuming = true;
+      this.#stream.resume();
+      this.#resuming = false;
+    }
     if (this.#paused) this.#pause();
+    else this.#hold?.release();
   }
 
   /** `resume` delivers first and opens the window last: a pause said in between would be lost, so it waits. */
   #pause(): void {
     this.#paused = true;
-    if (!this.#resuming && this.#is('readable')) this.#stream.pause();
+    if (this.#resuming || !this.#is('readable')) return;
+    this.#stream.pause();
+    this.#hold?.hold();
   }
 
   #is(status: Stream['readStatus']): boolean {

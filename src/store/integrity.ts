@@ -4,6 +4,7 @@
  * has them), missing entries are written and stray ones removed.
  */
 import { HASH_BYTES, ID_BYTES } from '../core/sync-id.ts';
+import { toLacunaError } from '../errors.ts';
 import { asBuffer, MessageView } from '../wire/waku-message.ts';
 import type { Operation } from './database.ts';
 import { ALL_HASHES, ALL_MESSAGES, ALL_TOPICS, idOfKey, type KeyRange } from './keys.ts';
@@ -17,11 +18,30 @@ export interface IntegrityReport {
   repaired: number;
 }
 
-/** Reads the whole store, in bounded memory. `onProgress` is told how many messages were looked at. */
+/**
+ * Reads the whole store, in bounded memory. `onProgress` is told how many messages were looked at.
+ *
+ * @throws LacunaError STORE_DAMAGED where LevelDB cannot read its own files, unless they are to be repaired.
+ */
 export async function verifyStore(
   store: LevelMessageStore,
   repair: boolean,
   onProgress: (checked: number) => void = () => undefined,
+): Promise<IntegrityReport> {
+  try {
+    return await verifyEntries(store, repair, onProgress);
+  } catch (error) {
+    if (!repair || toLacunaError(error).code !== 'STORE_DAMAGED') throw error;
+  }
+  await store.rebuild();
+  const { checked, damaged, repaired } = await verifyEntries(store, repair, onProgress);
+  return { checked, damaged: damaged + 1, repaired: repaired + 1 };
+}
+
+async function verifyEntries(
+  store: LevelMessageStore,
+  repair: boolean,
+  onProgress: (checked: number) => void,
 ): Promise<IntegrityReport> {
   const report: IntegrityReport = { checked: 0, damaged: 0, repaired: 0 };
   const view = new MessageView();
@@ -36,9 +56,8 @@ export async function verifyStore(
         await store.quarantine(entry.id, encoded);
         report.repaired += 1;
       } else {
-        // The message itself is first, its index entries follow.
-        const stored = { ...entry, ...view.read(entry.encoded).topics() };
-        operations.push(...store.operationsFor(stored).slice(1));
+        // The message too: in a damaged table an entry may be passed by in order and not be found by its key.
+        operations.push(...store.operationsFor({ ...entry, ...view.read(entry.encoded).topics() }));
       }
     }
     await checkEntries(store, operations, repair, report);
@@ -50,7 +69,7 @@ export async function verifyStore(
   return report;
 }
 
-/** Compares expected index entries with what is there. */
+/** Compares what should be there with what is found by its key. */
 async function checkEntries(
   store: LevelMessageStore,
   expected: Operation[],

@@ -61,7 +61,7 @@ export class LevelMessageStore implements MessageStore {
   readonly database: Database;
   readonly #options: StoreOptions;
   readonly #writer: Writer;
-  readonly #tree: DigestTree;
+  #tree: DigestTree;
   readonly #topicKeys = new Map<string, Uint8Array>();
   /** Reused for every message that is checked. */
   readonly #view = new MessageView();
@@ -90,14 +90,16 @@ export class LevelMessageStore implements MessageStore {
     const openDatabase = options.openDatabase ?? Database.open;
     const database = await openDatabase(join(directory, 'store'), sidecar === undefined);
     try {
-      let tree = await loadTree(database);
-      if (sidecar !== undefined && tree.count < sidecar.count) {
-        // LevelDB opens with missing tables as if nothing were wrong; its repair finds them again.
-        log.warn({ count: tree.count, expected: sidecar.count }, 'messages are missing: repairing the store');
+      const expected = sidecar?.count ?? 0;
+      let tree = await loadTreeIfReadable(database);
+      if (tree === undefined || tree.count < expected) {
+        // LevelDB opens with missing tables as if nothing were wrong; its repair finds them again, and leaves out
+        // the parts of a table that cannot be read.
+        log.warn({ count: tree?.count, expected }, 'messages are missing: repairing the store');
         await database.repair();
         tree = await loadTree(database);
-        if (tree.count < sidecar.count) {
-          const lost = sidecar.count - tree.count;
+        const lost = expected - tree.count;
+        if (lost > 0) {
           log.error({ code: 'STORE_DAMAGED', lost }, 'messages were lost: sync with a peer to get them back');
         }
       }
@@ -280,6 +282,15 @@ export class LevelMessageStore implements MessageStore {
     await this.#writer.submit([change]);
   }
 
+  /**
+   * Lets LevelDB rebuild what it keeps from whatever of its files can be read, for a repair. Nothing may be read or
+   * written meanwhile.
+   */
+  async rebuild(): Promise<void> {
+    await this.database.repair();
+    this.#tree = await loadTree(this.database);
+  }
+
   /** The operations that put a message and its index entries into the store; the message is first. */
   operationsFor(stored: StoredMessage): Operation[] {
     const operations: Operation[] = [];
@@ -392,6 +403,15 @@ class NewMessage implements Change {
 
   applied(): boolean {
     return this.#tree.insert(this.#message.id);
+  }
+}
+
+async function loadTreeIfReadable(database: Database): Promise<DigestTree | undefined> {
+  try {
+    return await loadTree(database);
+  } catch (error) {
+    if (toLacunaError(error).code === 'STORE_DAMAGED') return undefined;
+    throw error;
   }
 }
 
