@@ -114,20 +114,20 @@ export class LineWriter {
   /** Appends one message and a line end. `id` is its SyncId, ten words. */
   message(view: MessageView, id: Uint32Array): void {
     const { bytes, payload, meta, rateLimitProof } = view;
-    const contentTopic = quoted(view.topic(view.contentTopic));
-    const pubsubTopic = quoted(view.topic(view.pubsubTopic));
-    this.#reserve(LINE_HEAD.length + HASH_BYTES * 2);
-    this.#buffer.set(LINE_HEAD, this.#length);
-    this.#length += LINE_HEAD.length;
+    this.#bytes(LINE_HEAD);
     this.#hash(id);
-    // One write for all the rest: a call costs more than the bytes it writes.
-    const rest =
-      `","message":{"payload":"${bytes.toString('base64', payload.start, payload.end)}",` +
-      `"contentTopic":${contentTopic.json},"version":${view.version},"timestamp":${view.timestamp},` +
-      `"ephemeral":${view.ephemeral}${optionalBase64('meta', bytes, meta)}` +
-      `${optionalBase64('rateLimitProof', bytes, rateLimitProof)}},"pubsubTopic":${pubsubTopic.json}}\n`;
-    if (contentTopic.ascii && pubsubTopic.ascii) this.text(rest);
-    else this.#utf8(rest);
+    this.#bytes(LINE_PAYLOAD);
+    this.text(bytes.toString('base64', payload.start, payload.end));
+    this.#bytes(LINE_CONTENT_TOPIC);
+    this.#bytes(quoted(view.topic(view.contentTopic)));
+    this.text(`,"version":${view.version},"timestamp":${view.timestamp},"ephemeral":${view.ephemeral}`);
+    if (meta.length > 0) this.text(`,"meta":"${bytes.toString('base64', meta.start, meta.end)}"`);
+    if (rateLimitProof.length > 0) {
+      this.text(`,"rateLimitProof":"${bytes.toString('base64', rateLimitProof.start, rateLimitProof.end)}"`);
+    }
+    this.#bytes(LINE_PUBSUB_TOPIC);
+    this.#bytes(quoted(view.topic(view.pubsubTopic)));
+    this.#bytes(LINE_END);
   }
 
   /** Appends ASCII text as it is. */
@@ -147,6 +147,7 @@ export class LineWriter {
 
   /** The hash of an id in hex, straight into place. */
   #hash(id: Uint32Array): void {
+    this.#reserve(HASH_BYTES * 2);
     for (let word = ID_WORDS - HASH_WORDS; word < ID_WORDS; word++) {
       for (let shift = 28; shift >= 0; shift -= 4) {
         this.#buffer[this.#length++] = HEX_DIGITS[(id[word]! >>> shift) & 15]!;
@@ -154,9 +155,10 @@ export class LineWriter {
     }
   }
 
-  #utf8(text: string): void {
-    this.#reserve(text.length * UTF8_BYTES_MAX);
-    this.#length += this.#buffer.write(text, this.#length, 'utf8');
+  #bytes(bytes: Uint8Array): void {
+    this.#reserve(bytes.length);
+    this.#buffer.set(bytes, this.#length);
+    this.#length += bytes.length;
   }
 
   #reserve(length: number): void {
@@ -170,12 +172,10 @@ export class LineWriter {
 const LINES_BYTES = 4 * 1024;
 const HEX_DIGITS = Buffer.from('0123456789abcdef');
 const LINE_HEAD = Buffer.from('{"messageHash":"0x');
-/** UTF-8 takes at most three bytes for each of a string's units. */
-const UTF8_BYTES_MAX = 3;
-
-function optionalBase64(name: string, bytes: Buffer, { start, end }: { start: number; end: number }): string {
-  return end > start ? `,"${name}":"${bytes.toString('base64', start, end)}"` : '';
-}
+const LINE_PAYLOAD = Buffer.from('","message":{"payload":"');
+const LINE_CONTENT_TOPIC = Buffer.from('","contentTopic":');
+const LINE_PUBSUB_TOPIC = Buffer.from('},"pubsubTopic":');
+const LINE_END = Buffer.from('}\n');
 
 const NO_BYTES = new Uint8Array(0);
 const HASH = /^0x[0-9a-fA-F]{64}$/;
@@ -236,21 +236,15 @@ function invalid(name: string, expected: string): LacunaError {
   return new LacunaError('LINE_INVALID_FIELD', `${name} must be ${expected}`);
 }
 
-interface QuotedTopic {
-  readonly json: string;
-  readonly ascii: boolean;
-}
-
 /** Topics as JSON strings: they repeat from line to line. */
-const quotedTopics = new Map<string, QuotedTopic>();
+const quotedTopics = new Map<string, Uint8Array>();
 const QUOTED_TOPICS_MAX = 256;
 
-function quoted(topic: string): QuotedTopic {
+function quoted(topic: string): Uint8Array {
   const known = quotedTopics.get(topic);
   if (known !== undefined) return known;
   if (quotedTopics.size >= QUOTED_TOPICS_MAX) quotedTopics.clear();
-  const json = JSON.stringify(topic);
-  const entry = { json, ascii: Buffer.byteLength(json) === json.length };
-  quotedTopics.set(topic, entry);
-  return entry;
+  const json = Buffer.from(JSON.stringify(topic));
+  quotedTopics.set(topic, json);
+  return json;
 }

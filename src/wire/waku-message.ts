@@ -120,7 +120,10 @@ export class MessageView {
   /** Reads a WakuMessage alone, which has no pubsub topic. @throws LacunaError with a WIRE_ code. */
   readMessage(bytes: Buffer, start: number, end: number): this {
     this.bytes = bytes;
-    for (const span of [this.contentTopic, this.payload, this.meta, this.rateLimitProof]) span.clear();
+    this.contentTopic.clear();
+    this.payload.clear();
+    this.meta.clear();
+    this.rateLimitProof.clear();
     this.version = 0;
     this.ephemeral = false;
     this.timeHigh = 0;
