@@ -31,6 +31,13 @@ export const LIMITS = {
   sendChunkBytes: 256 * KIB,
   /** Bytes received on a stream and not yet taken; beyond it the stream is paused. */
   streamUnreadBytes: 1 * MIB,
+  /** Bytes of frames that have not arrived whole or were not taken: free for each stream, and of all beyond that. */
+  streamFreeBytes: 256 * KIB,
+  streamsHeldBytes: 64 * MIB,
+  /** A stream that we have closed waits so long for the peer to close its side. */
+  streamLingerMs: 30_000,
+  /** A frame may take its time beyond a time-out only while it comes at this rate: 32 kB a second. */
+  streamBytesPerMsMin: 32,
 
   // A reconciliation payload
   payloadTopics: 1_000,
@@ -51,6 +58,8 @@ export const LIMITS = {
   sessionPasses: 4,
   sessionBytes: 256 * MIB,
   sessionItems: 2_000_000,
+  /** Ids that all sessions together hold. */
+  sessionsItems: 2_500_000,
   sessionMs: 30 * 60_000,
   sessionReadMs: 30_000,
   /** A peer that owes us named messages and falls silent for this long has stopped. */
@@ -65,6 +74,8 @@ export const LIMITS = {
   stockSyncRangeMs: 3_600_000,
   sessionsPerPeer: 4,
   sessions: 32,
+  /** Where all are taken, one that was silent for this long may be ended for a new one. */
+  sessionYieldMs: 2_000,
   refusalCodesLogged: 5,
 
   /** First pause after a failed session with a configured peer; doubles up to the interval. */
@@ -86,6 +97,8 @@ export const LIMITS = {
   streamsPerProtocol: 8,
   streamWindowBytes: 4 * MIB,
   streamReadBufferBytes: 8 * MIB,
+  /** mplex resets a stream that holds 4 MiB: its connection is held long before. */
+  mplexUnreadBytes: 512 * KIB,
   dialMs: 10_000,
   metadataMs: 5_000,
   stopMs: 8_000,

@@ -91,7 +91,7 @@ export class LacunaNode {
     this.#receiver = new TransferReceiver(this.ingest, store, sessions, strikes, log);
     strikes.onBan = (peer) => {
       log.warn({ code: 'PEER_BANNED', peer }, 'a peer broke the protocol too often: banned for a while');
-      void host.disconnect(peer);
+      host.disconnect(peer);
     };
   }
 

@@ -26,17 +26,23 @@ export function parseTimeNs(text: string, nowMs: number): bigint {
   const nowNs = BigInt(Math.round(nowMs)) * NS_PER_MS;
   if (text === 'now') return nowNs;
   if (/^\d+$/.test(text)) return BigInt(text);
-  if (DURATION.test(text)) return nowNs - BigInt(Math.round(parseDurationMs(text)!)) * NS_PER_MS;
+  const backMs = DURATION.test(text) ? Math.round(parseDurationMs(text)!) : Number.NaN;
+  if (Number.isFinite(backMs)) return nowNs - BigInt(backMs) * NS_PER_MS;
   if (DAY.test(text)) return parseTimeNs(`${text}T00:00:00Z`, nowMs);
   const match = RFC_3339.exec(text);
   const ms = match === null ? Number.NaN : Date.parse(`${match[1]}T${match[2]}${match[4]!.toUpperCase()}`);
-  if (Number.isNaN(ms)) {
+  if (Number.isNaN(ms) || !isDay(match![1]!)) {
     throw new LacunaError(
       'USAGE',
       `'${text}' is not a time: use RFC 3339, now, a duration back (24h), or ns`,
     );
   }
   return BigInt(ms) * NS_PER_MS + BigInt((match![3] ?? '').padEnd(9, '0'));
+}
+
+/** Date.parse takes the 31st of any month, and makes it the 1st of the next. */
+function isDay(day: string): boolean {
+  return new Date(`${day}T00:00:00Z`).toISOString().startsWith(day);
 }
 
 /** RFC 3339 in UTC, with as many digits of a second as the time has. */

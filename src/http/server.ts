@@ -92,7 +92,7 @@ export class HttpServer {
 
   async #answer(request: IncomingMessage): Promise<Answer> {
     refuseForeign(request);
-    const path = new URL(request.url ?? '/', 'http://localhost').pathname;
+    const path = pathOf(request.url ?? '/');
     const route = this.#routes[`${request.method} ${path}`];
     if (route === undefined) {
       const known = Object.keys(this.#routes).some((key) => key.endsWith(` ${path}`));
@@ -111,6 +111,11 @@ function refuseForeign(request: IncomingMessage): void {
   if (!LOOPBACK.has(host) || request.headers.origin !== undefined) {
     throw new LacunaError('HTTP_FORBIDDEN', 'the request does not come from this machine');
   }
+}
+
+/** A target such as `//` is no URL; it is then no path of ours either. */
+function pathOf(target: string): string {
+  return URL.canParse(target, 'http://localhost') ? new URL(target, 'http://localhost').pathname : target;
 }
 
 async function readBody(request: IncomingMessage): Promise<string> {

@@ -6,6 +6,7 @@ import { noise } from '@chainsafe/libp2p-noise';
 import { yamux } from '@chainsafe/libp2p-yamux';
 import { identify } from '@libp2p/identify';
 import type { Connection, Libp2p, PrivateKey, Stream } from '@libp2p/interface';
+import { peerIdFromString } from '@libp2p/peer-id';
 import { ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
@@ -14,8 +15,9 @@ import { createLibp2p } from 'libp2p';
 import { LacunaError, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { Clock, FrameChannel, PeerLink } from '../ports.ts';
+import { ByteBudget } from './byte-budget.ts';
 import { Handshakes } from './handshakes.ts';
-import { HeldMplex } from './held-mplex.ts';
+import { heldMplex } from './held-mplex.ts';
 import { RECONCILIATION, TRANSFER } from './protocols.ts';
 import { StreamChannel } from './stream-channel.ts';
 
@@ -42,14 +44,13 @@ export type StreamTaker = (connection: Connection, channel: FrameChannel) => Pro
 export class Host {
   readonly libp2p: Libp2p;
   readonly #datastore: LevelDatastore;
-  readonly #mplex: HeldMplex;
   readonly #clock: Clock;
   readonly #listen: readonly string[];
+  readonly #budget = new ByteBudget(LIMITS.streamsHeldBytes);
 
-  private constructor(libp2p: Libp2p, datastore: LevelDatastore, mplex: HeldMplex, init: HostInit) {
+  private constructor(libp2p: Libp2p, datastore: LevelDatastore, init: HostInit) {
     this.libp2p = libp2p;
     this.#datastore = datastore;
-    this.#mplex = mplex;
     this.#clock = init.clock;
     this.#listen = init.listen;
   }
@@ -67,7 +68,6 @@ export class Host {
       maxOutboundStreams: LIMITS.streamsPerConnection,
     };
     const handshakes = new Handshakes();
-    const mplex = new HeldMplex();
     const libp2p = await createLibp2p({
       start: false,
       privateKey: init.privateKey,
@@ -82,7 +82,7 @@ export class Host {
         }),
       ],
       connectionEncrypters: [noise()],
-      streamMuxers: [yamux({ ...streamLimits, streamOptions }), mplex.factory()],
+      streamMuxers: [yamux({ ...streamLimits, streamOptions }), heldMplex],
       services: { identify: identify(), ping: ping() },
       connectionManager: {
         maxConnections: LIMITS.connections,
@@ -105,7 +105,7 @@ export class Host {
         },
       },
     });
-    return new Host(libp2p, datastore, mplex, init);
+    return new Host(libp2p, datastore, init);
   }
 
   get peerId(): string {
@@ -122,7 +122,7 @@ export class Host {
     await this.libp2p.handle(
       protocol,
       async (stream, connection) => {
-        await take(connection, new StreamChannel(stream, frameBytesMax, this.#mplex.holdOf(stream)));
+        await take(connection, new StreamChannel(stream, frameBytesMax, this.#budget));
       },
       {
         maxInboundStreams: LIMITS.streamsPerProtocol,
@@ -149,9 +149,10 @@ export class Host {
     await this.#datastore.close();
   }
 
-  async disconnect(peer: string): Promise<void> {
+  /** At once: who is banned is owed no orderly end. */
+  disconnect(peer: string): void {
     for (const connection of this.libp2p.getConnections()) {
-      if (connection.remotePeer.toString() === peer) await connection.close().catch(() => undefined);
+      if (connection.remotePeer.toString() === peer) connection.abort(new Error('PEER_BANNED'));
     }
   }
 
@@ -197,7 +198,7 @@ export class Host {
       const text = unsupported ? `the peer does not speak ${protocol}` : 'the peer opens no stream';
       throw new LacunaError(unsupported ? 'PEER_PROTOCOL' : 'PEER_CLOSED', text, { cause: error });
     }
-    return new StreamChannel(stream, frameBytesMax, this.#mplex.holdOf(stream));
+    return new StreamChannel(stream, frameBytesMax, this.#budget);
   }
 
   /** What the peer calls itself, as identify tells soon after connecting; '' when it does not. */
@@ -226,7 +227,11 @@ export class Host {
 export function parsePeerAddress(address: string): Multiaddr {
   try {
     const parsed = multiaddr(address);
-    if (parsed.getComponents().some(({ name }) => name === 'p2p')) return parsed;
+    const last = parsed.getComponents().at(-1);
+    if (last?.name === 'p2p' && last.value !== undefined) {
+      peerIdFromString(last.value);
+      return parsed;
+    }
   } catch {
     // Reported below like an address without a peer id.
   }

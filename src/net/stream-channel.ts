@@ -7,44 +7,56 @@ import type { Stream } from '@libp2p/interface';
 import { LacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { FrameChannel } from '../ports.ts';
+import { lebLength } from '../wire/bytes.ts';
 import { encodeFrames, FrameDecoder } from '../wire/frame.ts';
-import type { SenderHold } from './held-mplex.ts';
+import { ByteBudget } from './byte-budget.ts';
 
 const CLOSE_MS = 5_000;
+/** A frame that waits costs this much besides its bytes: a flood of empty ones must fill the buffer too. */
+const FRAME_OVERHEAD_BYTES = 128;
 
 export class StreamChannel implements FrameChannel {
   readonly #stream: Stream;
-  readonly #hold: SenderHold | undefined;
+  readonly #budget: ByteBudget;
   readonly #decoder: FrameDecoder;
   readonly #frames: Uint8Array[] = [];
+  /** What has arrived and is not decoded yet, the piece in work first. */
+  #pieces: Uint8Array[] = [];
+  #decoding: Iterator<Uint8Array> | undefined;
   #unreadBytes = 0;
+  #receivedBytes = 0;
+  #takenBytes = 0;
+  /** What of the budget this stream has. */
+  #share = 0;
   #paused = false;
   #resuming = false;
+  /** Nothing more will arrive; and nothing more is to be read. */
+  #arrived = false;
   #ended = false;
   #failure: LacunaError | undefined;
   #wake: (() => void) | undefined;
 
-  /** `hold` is for streams whose muxer has no flow control. */
-  constructor(stream: Stream, frameBytesMax: number, hold?: SenderHold) {
+  constructor(stream: Stream, frameBytesMax: number, budget = new ByteBudget(LIMITS.streamsHeldBytes)) {
     this.#stream = stream;
-    this.#hold = hold;
+    this.#budget = budget;
     this.#decoder = new FrameDecoder(frameBytesMax);
-    // `end` comes when all has been delivered; `remoteCloseWrite` and `close` come while data is still held back.
-    stream.addEventListener('end', () => this.#end());
+    // `end` comes when all has been delivered; `remoteCloseWrite` and `close` come while data is still held back. But
+    // of a muxer's last message the end may be told before its bytes are.
+    stream.addEventListener('end', () => queueMicrotask(() => this.#noMore()));
     stream.addEventListener('close', (event) => {
-      this.#hold?.release();
+      this.#hold(0);
       if (event.error !== undefined) this.#fail(new LacunaError('PEER_CLOSED', event.error.message));
-      else if (stream.readBufferLength === 0) this.#end();
+      else if (stream.readBufferLength === 0) this.#noMore();
     });
     // Last: data that waited for a listener is delivered from here on.
     stream.addEventListener('message', (event) => this.#onData(event.data));
-    if (stream.readableEnded) this.#end();
+    if (this.#isDrained()) this.#noMore();
   }
 
   async read(timeoutMs: number): Promise<Uint8Array | undefined> {
     await this.#waitForFrame(timeoutMs);
     const frame = this.#frames.shift();
-    this.#relieve(frame?.length ?? 0);
+    if (frame !== undefined) this.#relieve([frame]);
     return frame;
   }
 
@@ -52,7 +64,7 @@ export class StreamChannel implements FrameChannel {
     await this.#waitForFrame(timeoutMs);
     if (this.#frames.length === 0) return undefined;
     const frames = this.#frames.splice(0);
-    this.#relieve(this.#unreadBytes);
+    this.#relieve(frames);
     return frames;
   }
 
@@ -78,6 +90,19 @@ export class StreamChannel implements FrameChannel {
       this.#stream.abort(new Error('the stream does not close'));
       throw new LacunaError('PEER_CLOSED', 'the stream does not close', { cause: error });
     }
+    this.#linger();
+  }
+
+  /** A peer that never closes its side must not keep the stream for ever: only so many may be open. */
+  #linger(): void {
+    if (this.#isOver()) return;
+    const abort = (): void => this.#stream.abort(new Error('the peer does not close its side'));
+    const timer = setTimeout(abort, LIMITS.streamLingerMs).unref();
+    this.#stream.addEventListener('close', () => clearTimeout(timer), { once: true });
+  }
+
+  #isOver(): boolean {
+    return this.#stream.status !== 'open' && this.#stream.status !== 'closing';
   }
 
   abort(reason: Error): void {
@@ -86,27 +111,76 @@ export class StreamChannel implements FrameChannel {
 
   #onData(data: Uint8Array | { [Symbol.iterator](): Iterator<Uint8Array> }): void {
     if (this.#failure !== undefined) return;
+    for (const piece of data instanceof Uint8Array ? [data] : data) {
+      this.#receivedBytes += piece.length;
+      this.#pieces.push(piece);
+    }
+    if (!this.#hold(this.#receivedBytes - this.#takenBytes)) {
+      this.#refuse(new LacunaError('SESSION_BUSY', 'too much has arrived on all streams that was not taken'));
+      return;
+    }
+    this.#decode();
+    if (this.#pieces.length > 0) this.#pause();
+    if (this.#isDrained()) this.#noMore();
+  }
+
+  /**
+   * Makes frames of what has arrived, until enough is unread: some megabytes of empty frames would take a hundred
+   * times their bytes.
+   */
+  #decode(): void {
     try {
-      for (const part of data instanceof Uint8Array ? [data] : data) {
-        for (const frame of this.#decoder.push(part)) {
-          this.#frames.push(frame);
-          this.#unreadBytes += frame.length;
+      while (this.#pieces.length > 0 && this.#unreadBytes <= LIMITS.streamUnreadBytes) {
+        this.#decoding ??= this.#decoder.push(this.#pieces[0]!)[Symbol.iterator]();
+        const { done, value } = this.#decoding.next();
+        if (done === true) {
+          this.#pieces.shift();
+          this.#decoding = undefined;
+        } else {
+          this.#frames.push(value);
+          this.#unreadBytes += weightOf(value);
         }
       }
     } catch (error) {
-      const failure = error instanceof LacunaError ? error : new LacunaError('INTERNAL', String(error));
-      this.#fail(failure);
-      this.#stream.abort(new Error(failure.code));
+      this.#refuse(error instanceof LacunaError ? error : new LacunaError('INTERNAL', String(error)));
       return;
     }
-    if (this.#unreadBytes > LIMITS.streamUnreadBytes) this.#pause();
+    if (this.#arrived && this.#pieces.length === 0) this.#end();
     this.#wake?.();
   }
 
+  /** Ends the stream; what arrived whole before is still given. */
+  #refuse(error: LacunaError): void {
+    this.#pieces = [];
+    this.#fail(error);
+    this.#stream.abort(new Error(error.code));
+  }
+
+  /** Tells the budget how much is held; false when it is too much. A stream that is over holds nothing for long. */
+  #hold(bytes: number): boolean {
+    const share = this.#isOver() ? 0 : Math.max(0, bytes - LIMITS.streamFreeBytes);
+    if (share !== this.#share && !this.#budget.change(this.#share, share)) return false;
+    this.#share = share;
+    return true;
+  }
+
+  /**
+   * `end` comes once, and may have come before this channel was made: a peer that answers and closes at once does so
+   * within the negotiation of the protocol, and what came along with that is pushed back behind the `end`.
+   */
+  #isDrained(): boolean {
+    return this.#stream.readableEnded && this.#stream.readBufferLength === 0;
+  }
+
   /** After a read: lets the peer send again. `resume` delivers what it held at once, which may be too much again. */
-  #relieve(bytes: number): void {
-    this.#unreadBytes -= bytes;
-    if (!this.#paused || this.#unreadBytes > LIMITS.streamUnreadBytes / 2) return;
+  #relieve(frames: readonly Uint8Array[]): void {
+    for (const frame of frames) {
+      this.#unreadBytes -= weightOf(frame);
+      this.#takenBytes += lebLength(frame.length) + frame.length;
+    }
+    this.#hold(this.#receivedBytes - this.#takenBytes);
+    if (this.#pieces.length > 0) this.#decode();
+    if (!this.#paused || this.#pieces.length > 0 || this.#unreadBytes > LIMITS.streamUnreadBytes / 2) return;
     this.#paused = false;
     if (this.#is('paused')) {
       this.#resuming = true;
@@ -114,15 +188,12 @@ export class StreamChannel implements FrameChannel {
       this.#resuming = false;
     }
     if (this.#paused) this.#pause();
-    else this.#hold?.release();
   }
 
   /** `resume` delivers first and opens the window last: a pause said in between would be lost, so it waits. */
   #pause(): void {
     this.#paused = true;
-    if (this.#resuming || !this.#is('readable')) return;
-    this.#stream.pause();
-    this.#hold?.hold();
+    if (!this.#resuming && this.#is('readable')) this.#stream.pause();
   }
 
   #is(status: Stream['readStatus']): boolean {
@@ -134,6 +205,11 @@ export class StreamChannel implements FrameChannel {
     this.#wake?.();
   }
 
+  #noMore(): void {
+    this.#arrived = true;
+    if (this.#pieces.length === 0) this.#end();
+  }
+
   #end(): void {
     if (!this.#decoder.atBoundary)
       this.#failure ??= new LacunaError('WIRE_TRUNCATED', 'the stream ends within a frame');
@@ -143,19 +219,26 @@ export class StreamChannel implements FrameChannel {
 
   /** Resolves when a frame is there or the peer has closed; frames that arrived before a failure are still given. */
   async #waitForFrame(timeoutMs: number): Promise<void> {
+    const startMs = performance.now();
+    const startBytes = this.#receivedBytes;
     while (this.#frames.length === 0) {
       if (this.#failure !== undefined) throw this.#failure;
       if (this.#ended) return;
-      await this.#woken(timeoutMs);
+      // Pieces of a frame win time by their size only: a byte now and then must not hold a session.
+      const earnedMs = (this.#receivedBytes - startBytes) / LIMITS.streamBytesPerMsMin;
+      await this.#woken(startMs + timeoutMs + earnedMs - performance.now());
     }
   }
 
-  #woken(timeoutMs: number): Promise<void> {
+  #woken(leftMs: number): Promise<void> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#wake = undefined;
-        reject(new LacunaError('PEER_TIMEOUT', `the peer was silent for ${timeoutMs} ms`));
-      }, timeoutMs);
+      const timer = setTimeout(
+        () => {
+          this.#wake = undefined;
+          reject(new LacunaError('PEER_TIMEOUT', 'the peer was silent, or too slow, for too long'));
+        },
+        Math.max(0, leftMs),
+      );
       this.#wake = () => {
         clearTimeout(timer);
         this.#wake = undefined;
@@ -185,4 +268,8 @@ export class StreamChannel implements FrameChannel {
       if (!this.#stream.writableNeedsDrain) done();
     });
   }
+}
+
+function weightOf(frame: Uint8Array): number {
+  return frame.length + FRAME_OVERHEAD_BYTES;
 }

@@ -1,14 +1,21 @@
 /**
- * LevelDB behind the guard it needs: never created where a store was, repaired where its own books are damaged,
- * and closed and reopened after a failed write. The only file that imports `level`.
+ * The database as the store uses it: whole batches on the disk, reads and walks with coded errors, and a fresh
+ * handle after a failed write. How it is opened is told in `open-guard.ts`.
  */
-import { open, readdir, readFile, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { ClassicLevel } from 'classic-level';
-import { Level } from 'level';
+import { mkdir, realpath } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { LacunaError, systemCode, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { KeyRange } from './keys.ts';
+import {
+  assertRoom,
+  type Books,
+  booksOf,
+  type LevelHandle,
+  openGuarded,
+  openLevel,
+  replaceFiles,
+} from './open-guard.ts';
 
 /** What is written together. Keys and values are copied at once and may be reused. */
 export interface Batch {
@@ -23,55 +30,34 @@ export type Operation =
 export type Entry = [key: Uint8Array, value: Uint8Array];
 
 const ROWS_PER_READ = 1_000;
-/** What opening writes beside the records of the log: new books, and a little more. */
-const SPARE_BYTES = 1024 * 1024;
 
 export class Database {
   readonly #location: string;
-  readonly #level: Level<Uint8Array, Uint8Array>;
+  #level: LevelHandle;
 
-  private constructor(location: string) {
+  private constructor(location: string, level: LevelHandle) {
     this.#location = location;
-    this.#level = new Level(location, { keyEncoding: 'view', valueEncoding: 'view', createIfMissing: false });
+    this.#level = level;
   }
 
   /**
+   * `books` is what is remembered of the list of tables, if anything is.
+   *
    * @throws LacunaError STORE_LOCKED, STORE_DAMAGED; IO when the disk does not do what it is asked.
    */
-  static async open(location: string, mayCreate: boolean): Promise<Database> {
-    const database = new Database(location);
-    const files = await list(location);
-    if (files.includes('CURRENT')) {
-      await database.#openOrRepair();
-    } else if (files.some((file) => /\.(ldb|sst|log)$/.test(file))) {
-      // Without CURRENT, LevelDB would take this for an empty folder and delete the tables.
-      await database.repair();
-    } else if (mayCreate) {
-      await database.#open(true);
-    } else {
-      throw new LacunaError('STORE_DAMAGED', `the database files are gone from ${location}`);
-    }
-    return database;
-  }
-
-  /**
-   * Rebuilds LevelDB's books from its tables and logs, then opens.
-   *
-   * @throws LacunaError STORE_DAMAGED; IO when there is no room for it.
-   */
-  async repair(): Promise<void> {
-    await this.#level.close();
-    await this.#assertRoom();
+  static async open(location: string, mayCreate: boolean, books?: Books): Promise<Database> {
+    const opened = await claim(location);
     try {
-      await ClassicLevel.repair(this.#location);
+      return new Database(opened, await openGuarded(opened, mayCreate, books));
     } catch (error) {
-      throw new LacunaError('STORE_DAMAGED', 'the database could not be repaired', { cause: error });
+      openHere.delete(opened);
+      throw error;
     }
-    await this.#open(false);
   }
 
   async close(): Promise<void> {
     await this.#level.close();
+    openHere.delete(this.#location);
   }
 
   /**
@@ -79,9 +65,32 @@ export class Database {
    * there is no room for one, the old handle goes on reading.
    */
   async reopen(): Promise<void> {
-    await this.#assertRoom();
+    await assertRoom(this.#location);
     await this.#level.close();
-    await this.#open(false);
+    this.#level = await openLevel(this.#location, false);
+  }
+
+  /**
+   * Puts a new database in the place of this one, as `fill` fills it; the old files stay beside it. What LevelDB's
+   * own repair makes of a damaged table is not enough: measured, one byte in thirty leaves tables that cannot be
+   * read or end the process. Nothing may be written meanwhile.
+   */
+  async replace(fill: (fresh: Database) => Promise<void>): Promise<void> {
+    await replaceFiles(this.#location, async (beside) => {
+      const fresh = await Database.open(beside, true);
+      try {
+        await fill(fresh);
+      } finally {
+        await fresh.close();
+      }
+      await this.#level.close();
+    });
+    this.#level = await openLevel(this.#location, false);
+  }
+
+  /** What is to be remembered of the list of tables. */
+  books(): Promise<Books> {
+    return booksOf(this.#location);
   }
 
   /**
@@ -107,71 +116,52 @@ export class Database {
     yield* readAhead(() => this.#level.iterator({ ...range, highWaterMarkBytes: LIMITS.iteratorBytes }));
   }
 
+  /** Of the entries of a range those that can be read, where some cannot. */
+  async *readable(range: KeyRange): AsyncGenerator<Entry[]> {
+    let last: Uint8Array | undefined;
+    try {
+      for await (const chunk of this.entries(range)) {
+        last = chunk.at(-1)?.[0];
+        yield chunk;
+      }
+      return;
+    } catch (error) {
+      if (toLacunaError(error).code !== 'STORE_DAMAGED') throw error;
+    }
+    // LevelDB passes over what it cannot read and says so at the end; the rows of that last read are lost with it,
+    // unless they are read one by one.
+    const rest: Entry[] = [];
+    const from = last === undefined ? { gte: range.gte } : { gt: last };
+    const iterator = this.#level.iterator({ ...from, lt: range.lt });
+    try {
+      for (let row = await iterator.nextv(1); row.length > 0; row = await iterator.nextv(1))
+        rest.push(...row);
+    } catch {
+      // The end of what can be read.
+    } finally {
+      await iterator.close();
+    }
+    yield rest;
+  }
+
   async *keys(range: KeyRange): AsyncGenerator<Uint8Array[]> {
     yield* readAhead(() => this.#level.keys({ ...range, highWaterMarkBytes: LIMITS.iteratorBytes }));
   }
+}
 
-  async #openOrRepair(): Promise<void> {
-    try {
-      await this.#open(false);
-    } catch (error) {
-      if (toLacunaError(error).code !== 'STORE_DAMAGED') throw error;
-      await this.repair();
-    }
-  }
+/**
+ * The databases that this process has open. LevelDB notices a second opening, but in turning it down it closes the
+ * file of its lock, and the system then takes the lock itself away: any other process could open the database too.
+ */
+const openHere = new Set<string>();
 
-  async #open(createIfMissing: boolean): Promise<void> {
-    try {
-      await this.#level.open({ createIfMissing });
-    } catch (error) {
-      const cause = error instanceof Error ? error.cause : undefined;
-      const code = systemCode(cause);
-      if (code === 'LEVEL_LOCKED') {
-        throw new LacunaError('STORE_LOCKED', 'another process has the store open', { cause: error });
-      }
-      const reason = cause instanceof Error ? cause.message : 'the database does not open';
-      // A full disk or too many open files say nothing of the data: only a repair would lose it.
-      const damaged = code === 'LEVEL_CORRUPTION' || (await this.#lacksManifest());
-      throw new LacunaError(damaged ? 'STORE_DAMAGED' : 'IO', reason, { cause: error });
-    }
-  }
-
-  /** LevelDB reports a list of tables that is gone like any other failure to read. */
-  async #lacksManifest(): Promise<boolean> {
-    try {
-      const name = (await readFile(join(this.#location, 'CURRENT'), 'utf8')).trimEnd();
-      await stat(join(this.#location, name));
-      return false;
-    } catch (error) {
-      return systemCode(error) === 'ENOENT';
-    }
-  }
-
-  /**
-   * Opening and repairing write the records of the log anew. Without room for them LevelDB does not open; and its
-   * repair sets the log aside all the same, and all of its records are lost.
-   */
-  async #assertRoom(): Promise<void> {
-    const probe = join(this.#location, 'ROOM');
-    try {
-      let bytes = SPARE_BYTES;
-      for (const name of await list(this.#location)) {
-        if (name.endsWith('.log')) bytes += (await stat(join(this.#location, name))).size;
-      }
-      const file = await open(probe, 'w');
-      try {
-        const zeros = new Uint8Array(SPARE_BYTES);
-        for (let left = bytes; left > 0; left -= zeros.length) await file.writeFile(zeros);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-    } catch (error) {
-      throw new LacunaError('IO', 'there is no room on the disk of the store', { cause: error });
-    } finally {
-      await rm(probe, { force: true });
-    }
-  }
+/** Returns the one name of the folder, whatever it was called. */
+async function claim(location: string): Promise<string> {
+  await mkdir(dirname(location), { recursive: true });
+  const opened = join(await realpath(dirname(location)), basename(location));
+  if (openHere.has(opened)) throw new LacunaError('STORE_LOCKED', 'this process has the store open already');
+  openHere.add(opened);
+  return opened;
 }
 
 interface Chunks<T> {
@@ -206,14 +196,5 @@ async function reading<T>(result: Promise<T>): Promise<T> {
     return await result;
   } catch (error) {
     throw toLacunaError(error, NOT_OPEN.has(systemCode(error)) ? 'STORE_CLOSED' : 'STORE_DAMAGED');
-  }
-}
-
-async function list(location: string): Promise<string[]> {
-  try {
-    return await readdir(location);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return [];
-    throw error;
   }
 }

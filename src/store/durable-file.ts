@@ -15,6 +15,11 @@ export async function writeDurably(path: string, content: string | Uint8Array, m
     await file.close();
   }
   await rename(aside, path);
+  await syncFolder(directory);
+}
+
+/** Makes renames in the folder last. */
+export async function syncFolder(directory: string): Promise<void> {
   const folder = await open(directory, 'r');
   try {
     await folder.sync();

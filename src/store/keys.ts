@@ -117,6 +117,7 @@ export function messageRange(lower: Uint32Array, upper: Uint32Array): KeyRange {
 }
 
 export const ALL_MESSAGES: KeyRange = prefixRange(MESSAGE);
+export const ALL_QUARANTINED: KeyRange = prefixRange(QUARANTINE);
 export const ALL_HASHES: KeyRange = prefixRange(HASH);
 export const ALL_TOPICS: Readonly<Record<TopicKind, KeyRange>> = {
   pubsub: prefixRange(PUBSUB_TOPIC),

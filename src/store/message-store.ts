@@ -22,6 +22,7 @@ import { asBuffer, MessageView } from '../wire/waku-message.ts';
 import { type Batch, Database, type Operation } from './database.ts';
 import {
   ALL_MESSAGES,
+  ALL_QUARANTINED,
   hashKey,
   hashKeyOf,
   idOfKey,
@@ -44,7 +45,7 @@ export interface StoreOptions {
   readonly log: Logger;
   readonly sha256: Sha256;
   /** Lets a test stand between the store and its database. */
-  readonly openDatabase?: (location: string, mayCreate: boolean) => Promise<Database>;
+  readonly openDatabase?: typeof Database.open;
 }
 
 /** A message as it lies in the store, checked against its identity; `MessageView` reads it. */
@@ -53,7 +54,10 @@ export interface StoreEntry {
   readonly encoded: Buffer;
 }
 
+const LOOKUPS_SIDE_BY_SIDE = 4;
 const TOPIC_KEYS_REMEMBERED = 1_000;
+/** Stored since the sidecar was written, before it is written again. */
+const MESSAGES_UNREMEMBERED_MAX = 10_000;
 /** About what an index entry weighs in a write group. */
 const INDEX_ENTRY_BYTES = 128;
 
@@ -68,6 +72,7 @@ export class LevelMessageStore implements MessageStore {
   readonly #keys = new MessageKeys();
   readonly #hashed = new Uint32Array(HASH_WORDS);
   #sidecar: Sidecar;
+  #remembering: Promise<void> | undefined;
   #quarantined = 0;
 
   private constructor(options: StoreOptions, database: Database, tree: DigestTree, sidecar: Sidecar) {
@@ -88,24 +93,23 @@ export class LevelMessageStore implements MessageStore {
       throw new LacunaError('STORE_MISSING', `no store in ${directory}`);
     }
     const openDatabase = options.openDatabase ?? Database.open;
-    const database = await openDatabase(join(directory, 'store'), sidecar === undefined);
+    const database = await openDatabase(join(directory, 'store'), sidecar === undefined, sidecar?.books);
     try {
-      const expected = sidecar?.count ?? 0;
-      let tree = await loadTreeIfReadable(database);
-      if (tree === undefined || tree.count < expected) {
-        // LevelDB opens with missing tables as if nothing were wrong; its repair finds them again, and leaves out
-        // the parts of a table that cannot be read.
-        log.warn({ count: tree?.count, expected }, 'messages are missing: repairing the store');
-        await database.repair();
-        tree = await loadTree(database);
-        const lost = expected - tree.count;
-        if (lost > 0) {
-          log.error({ code: 'STORE_DAMAGED', lost }, 'messages were lost: sync with a peer to get them back');
-        }
+      const tree = await loadTreeIfReadable(database);
+      const known = sidecar ?? newSidecar(options.clock.nowMs());
+      const store = new LevelMessageStore(options, database, tree ?? new DigestTree(), known);
+      if (tree === undefined) {
+        log.error({ code: 'STORE_DAMAGED' }, 'the store cannot be read: keeping what can be');
+        await store.rebuild();
       }
-      const current = sidecar ?? newSidecar(options.clock.nowMs());
-      if (sidecar === undefined) await writeSidecar(directory, current);
-      return new LevelMessageStore(options, database, tree, current);
+      if (store.lost > 0) {
+        log.error(
+          { code: 'STORE_DAMAGED', lost: store.lost },
+          'messages were lost: sync with a peer to get them back',
+        );
+      }
+      await store.#remember();
+      return store;
     } catch (error) {
       await database.close();
       throw error;
@@ -134,15 +138,24 @@ export class LevelMessageStore implements MessageStore {
     return this.#quarantined;
   }
 
+  /** Messages that were here once and are not any more, as far as the sidecar remembers. */
+  get lost(): number {
+    return Math.max(0, this.#sidecar.count - this.#tree.count);
+  }
+
+  /** After a repair: what is lost is lost, and is not told again. */
+  async acceptLoss(): Promise<void> {
+    this.#sidecar = { ...this.#sidecar, count: this.#tree.count };
+    await this.#remember();
+  }
+
   /** Writes out what waits, remembers the count, and lets go of the files. */
   async close(): Promise<void> {
     await this.#writer.close();
-    try {
-      this.#sidecar = { ...this.#sidecar, count: this.#tree.count };
-      await writeSidecar(this.#options.directory, this.#sidecar);
-    } finally {
-      await this.database.close();
-    }
+    await this.#remembering;
+    await this.database.close();
+    // Last: LevelDB may add to its list of tables until it is closed.
+    await this.#remember();
   }
 
   has(id: Uint32Array): boolean {
@@ -153,6 +166,7 @@ export class LevelMessageStore implements MessageStore {
     const stored = await this.#writer.submit(
       messages.map((message) => new NewMessage(this, this.#tree, message)),
     );
+    if (this.#tree.count >= this.#sidecar.count + MESSAGES_UNREMEMBERED_MAX) this.#rememberLater();
     return { stored, duplicate: messages.length - stored };
   }
 
@@ -251,6 +265,7 @@ export class LevelMessageStore implements MessageStore {
   async quarantine(id: Uint32Array, encoded: Uint8Array): Promise<void> {
     const change: Change = {
       bytes: encoded.length,
+      removes: true,
       verifyKey: () => quarantineKey(id),
       wanted: () => this.#tree.has(id),
       putInto(batch) {
@@ -282,13 +297,27 @@ export class LevelMessageStore implements MessageStore {
     await this.#writer.submit([change]);
   }
 
-  /**
-   * Lets LevelDB rebuild what it keeps from whatever of its files can be read, for a repair. Nothing may be read or
-   * written meanwhile.
-   */
+  /** Copies every whole message that can be read into a new database, with new indexes, and goes on with that one. */
   async rebuild(): Promise<void> {
-    await this.database.repair();
+    await this.database.replace((fresh) => this.#copyReadable(fresh));
     this.#tree = await loadTree(this.database);
+  }
+
+  async #copyReadable(fresh: Database): Promise<void> {
+    const topics = new MessageView();
+    for await (const chunk of this.database.readable(ALL_MESSAGES)) {
+      const whole = chunk
+        .map(([key, encoded]) => ({ id: idOfKey(key), encoded: asBuffer(encoded) }))
+        .filter((entry) => this.isWhole(entry));
+      await fresh.write((batch) => {
+        for (const entry of whole) this.putInto(batch, { ...entry, ...topics.read(entry.encoded).topics() });
+      });
+    }
+    for await (const chunk of this.database.readable(ALL_QUARANTINED)) {
+      await fresh.write((batch) => {
+        for (const [key, encoded] of chunk) batch.put(key, encoded);
+      });
+    }
   }
 
   /** The operations that put a message and its index entries into the store; the message is first. */
@@ -314,18 +343,38 @@ export class LevelMessageStore implements MessageStore {
     batch.put(keys.content, pubsub);
   }
 
+  /** Writes the sidecar anew. */
+  async #remember(): Promise<void> {
+    await this.#remembering;
+    const count = Math.max(this.#sidecar.count, this.#tree.count);
+    this.#sidecar = { ...this.#sidecar, count, books: await this.database.books() };
+    await writeSidecar(this.#options.directory, this.#sidecar);
+  }
+
+  /** The same beside other work: what a killed store has lost is noticed by what was remembered last. */
+  #rememberLater(): void {
+    this.#remembering ??= this.#remember()
+      .catch((error: unknown) => {
+        this.#options.log.warn({ error: toLacunaError(error).message }, 'the count could not be remembered');
+      })
+      .finally(() => {
+        this.#remembering = undefined;
+      });
+  }
+
   /**
-   * Two look-ups, hash to time and id to message. Each is cut in two that run side by side, as LevelDB answers
-   * one `getMany` on one thread.
+   * Two look-ups, hash to time and id to message. LevelDB answers one `getMany` on one thread: several run side by
+   * side, and while some are out, the answers of others are hashed here.
    */
   async #readBatchByHash(hashes: readonly Uint8Array[]): Promise<StoreEntry[]> {
-    const middle = Math.ceil(hashes.length / 2);
-    const halves = [hashes.slice(0, middle), hashes.slice(middle)].filter((half) => half.length > 0);
-    const found = await Promise.all(halves.map((half) => this.#readHalfByHash(half)));
+    const size = Math.ceil(hashes.length / LOOKUPS_SIDE_BY_SIDE);
+    const parts: (readonly Uint8Array[])[] = [];
+    for (let from = 0; from < hashes.length; from += size) parts.push(hashes.slice(from, from + size));
+    const found = await Promise.all(parts.map((part) => this.#readPartByHash(part)));
     return found.flat();
   }
 
-  async #readHalfByHash(hashes: readonly Uint8Array[]): Promise<StoreEntry[]> {
+  async #readPartByHash(hashes: readonly Uint8Array[]): Promise<StoreEntry[]> {
     const times = await this.database.getMany(hashes.map(hashKeyOf));
     const ids: Uint32Array[] = [];
     for (const [index, time] of times.entries()) {

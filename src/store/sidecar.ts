@@ -17,8 +17,10 @@ const sidecarSchema = z.object({
   format: z.number().int(),
   storeId: z.string(),
   createdAt: z.string(),
-  /** Messages at the last clean close; while open, at the close before. A store never holds fewer by itself. */
+  /** The most messages that were here when this was written; a store never holds fewer by itself. */
   count: z.number().int().nonnegative(),
+  /** The list of tables at the same time; see `Books`. */
+  books: z.object({ file: z.string(), bytes: z.number(), sha256: z.string() }).optional(),
 });
 
 export type Sidecar = z.infer<typeof sidecarSchema>;

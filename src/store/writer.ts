@@ -13,6 +13,8 @@ import { PROBE_KEY } from './keys.ts';
 /** One thing to be written whole: a message with its index entries, or a removal with them. */
 export interface Change {
   readonly bytes: number;
+  /** A removal shares no batch with messages: whether one of those is known is then asked before it or after it. */
+  readonly removes?: boolean;
   /** False when there is nothing to do, as the message is known. Asked just before writing. */
   wanted(): boolean;
   putInto(batch: Batch): void;
@@ -53,6 +55,7 @@ export class Writer {
   #state: WriterState = 'ready';
   #running: Promise<void> | undefined;
   #recovering: Promise<void> | undefined;
+  #closing = false;
   #fault: LacunaError | undefined;
 
   constructor(database: WritableDatabase, clock: Clock, log: Logger) {
@@ -89,8 +92,9 @@ export class Writer {
     });
   }
 
-  /** Waits for what is queued, then takes no more. */
+  /** Takes no more, and waits for what is queued. */
   async close(): Promise<void> {
+    this.#closing = true;
     if (this.#state === 'ready') await this.#running;
     this.#state = 'closed';
     this.#stop.abort();
@@ -99,7 +103,7 @@ export class Writer {
   }
 
   #refusal(changes: number): LacunaError | undefined {
-    if (this.#state === 'closed') return new LacunaError('STORE_CLOSED', 'the store is closed');
+    if (this.#closing) return new LacunaError('STORE_CLOSED', 'the store is closed');
     if (this.#state === 'faulted') return this.#fault;
     const full =
       this.#queue.length + changes > LIMITS.writeQueueMessages || this.#queuedBytes > LIMITS.writeQueueBytes;
@@ -118,7 +122,9 @@ export class Writer {
     let bytes = 0;
     let size = 0;
     while (size < this.#queue.length && size < LIMITS.writeGroupMessages && bytes < LIMITS.writeGroupBytes) {
-      bytes += this.#queue[size]!.change.bytes;
+      const { change } = this.#queue[size]!;
+      if (change.removes !== this.#queue[0]!.change.removes) break;
+      bytes += change.bytes;
       size += 1;
     }
     this.#queuedBytes -= bytes;

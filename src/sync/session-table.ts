@@ -21,9 +21,14 @@ export class SessionTable {
     return running;
   }
 
-  /** @throws LacunaError SESSION_BUSY. */
+  /**
+   * Where all places are taken, the session that has been silent for longest makes room, if it was for long enough.
+   *
+   * @throws LacunaError SESSION_BUSY.
+   */
   add(session: Session): void {
     this.#forgetEnded();
+    if (this.running >= LIMITS.sessions) this.#displaceIdlest();
     const ofPeer = this.#sessions.get(session.peer) ?? new Set();
     const running = [...ofPeer].filter(({ endedMs }) => endedMs === undefined).length;
     if (running >= LIMITS.sessionsPerPeer || this.running >= LIMITS.sessions) {
@@ -33,16 +38,38 @@ export class SessionTable {
       );
     }
     this.#sessions.set(session.peer, ofPeer.add(session));
+    session.idsLeft = () => LIMITS.sessionsItems - this.#idsHeld();
   }
 
   end(session: Session): void {
-    session.endedMs = this.#clock.monotonicMs();
+    session.end();
   }
 
   /** The sessions of a peer that still take messages, the newest first. */
   openWith(peer: string): Session[] {
     const now = this.#clock.monotonicMs();
     return [...(this.#sessions.get(peer) ?? [])].filter((session) => session.isOpen(now)).reverse();
+  }
+
+  #idsHeld(): number {
+    let held = 0;
+    for (const sessions of this.#sessions.values()) {
+      for (const session of sessions) held += session.held;
+    }
+    return held;
+  }
+
+  #displaceIdlest(): void {
+    let idlest: Session | undefined;
+    for (const sessions of this.#sessions.values()) {
+      for (const session of sessions) {
+        if (session.endedMs !== undefined || session.displace === undefined) continue;
+        if (session.idleMs >= (idlest?.idleMs ?? LIMITS.sessionYieldMs)) idlest = session;
+      }
+    }
+    if (idlest === undefined) return;
+    idlest.displace?.();
+    this.end(idlest);
   }
 
   #forgetEnded(): void {

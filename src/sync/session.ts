@@ -85,15 +85,19 @@ export class Session {
   unnamed = false;
   /** When it ended, on the monotonic clock; undefined while it runs. */
   endedMs: number | undefined;
+  /** Ends it in favour of another one; undefined where it may not be. */
+  displace: (() => void) | undefined;
+  /** How many more ids may be held, by all sessions together. */
+  idsLeft: () => number = () => LIMITS.sessionItems;
 
   readonly #store: MessageStore;
   readonly #clock: Clock;
   readonly #startedMs: number;
   readonly #onProgress: SessionPlan['onProgress'];
   /** Named by the peer and not arrived yet. */
-  readonly #awaited = new DigestTree();
+  #awaited = new DigestTree();
   /** Found here and not there, in all passes; and in this one. */
-  readonly #lacking = new DigestTree();
+  #lacking = new DigestTree();
   #offered = this.#lacking;
   readonly #refusals = new Map<ErrorCode, number>();
   #named = 0;
@@ -142,7 +146,8 @@ export class Session {
    * no more: what is beyond is found again by a later one.
    */
   needs(ids: SyncIdList): void {
-    for (let row = 0; row < ids.count && this.#held < LIMITS.sessionItems; row++) {
+    const heldMax = this.#heldMax();
+    for (let row = 0; row < ids.count && this.held < heldMax; row++) {
       if (!this.#store.has(ids.at(row)) && this.#awaited.insert(ids.words, row * ID_WORDS)) this.#named += 1;
     }
   }
@@ -150,7 +155,8 @@ export class Session {
   /** Remembers ids that the peer lacks; returns those that were not offered in this pass already. */
   lacks(ids: SyncIdList): SyncIdList {
     const fresh = new SyncIdList();
-    for (let row = 0; row < ids.count && this.#held < LIMITS.sessionItems; row++) {
+    const heldMax = this.#heldMax();
+    for (let row = 0; row < ids.count && this.held < heldMax; row++) {
       const offset = row * ID_WORDS;
       if (this.#offered !== this.#lacking) this.#lacking.insert(ids.words, offset);
       if (this.#offered.insert(ids.words, offset)) fresh.push(ids.words, offset);
@@ -158,8 +164,26 @@ export class Session {
     return fresh;
   }
 
-  get #held(): number {
+  /** How many ids it holds. */
+  get held(): number {
     return this.#awaited.count + this.#lacking.count;
+  }
+
+  #heldMax(): number {
+    return Math.min(LIMITS.sessionItems, this.held + Math.max(0, this.idsLeft()));
+  }
+
+  /** How long nothing has moved, either way. */
+  get idleMs(): number {
+    return this.#clock.monotonicMs() - this.#lastActivityMs;
+  }
+
+  /** Lets go of the ids: what comes late is matched by topic and time alone. */
+  end(): void {
+    this.endedMs = this.#clock.monotonicMs();
+    this.#awaited = new DigestTree();
+    this.#lacking = new DigestTree();
+    this.#offered = this.#lacking;
   }
 
   /** The named messages that have not come yet. */

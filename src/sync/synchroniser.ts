@@ -69,6 +69,7 @@ export class Synchroniser {
     try {
       if (strikes.isBanned(link.peer)) throw new LacunaError('PEER_BANNED', 'the peer is banned');
       sessions.add(session);
+      session.displace = () => deadline.abort(new LacunaError('SESSION_BUSY', 'others need the place'));
       const outcome = await this.#dialogue(session, channel, link, outbox, deadline.signal, respond);
       session.verified = outcome.equal;
       await within(outbox.finish(), deadline.signal);
@@ -209,15 +210,19 @@ export class Synchroniser {
 /** A signal that fires when the session's time is up or the node stops; `end` lets go of both. */
 class Deadline {
   readonly signal: AbortSignal;
+  readonly #late = new AbortController();
   readonly #done = new AbortController();
 
   constructor(clock: Clock, stop: AbortSignal | undefined) {
-    const late = new AbortController();
-    this.signal = stop === undefined ? late.signal : AbortSignal.any([stop, late.signal]);
+    this.signal = stop === undefined ? this.#late.signal : AbortSignal.any([stop, this.#late.signal]);
     clock.sleep(LIMITS.sessionMs, this.#done.signal).then(
-      () => late.abort(new LacunaError('SESSION_BUDGET', 'the session is over its time')),
+      () => this.abort(new LacunaError('SESSION_BUDGET', 'the session is over its time')),
       () => undefined,
     );
+  }
+
+  abort(reason: LacunaError): void {
+    this.#late.abort(reason);
   }
 
   end(): void {

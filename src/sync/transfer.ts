@@ -83,8 +83,10 @@ export class TransferReceiver {
       const verdict = this.#examine(frame, sessions);
       if (typeof verdict !== 'string') admitted.push(verdict);
       else this.#refuse(peer, newest, verdict);
+      if (this.#strikes.isBanned(peer)) break;
     }
     await this.#append(admitted);
+    if (this.#strikes.isBanned(peer)) throw new LacunaError('PEER_BANNED', 'the peer is banned');
     return 0;
   }
 

@@ -45,7 +45,8 @@ function parsed(text: string): unknown {
 }
 
 const KEY = '"timestamp"';
-const WHOLE_NUMBER = /\s*:\s*(-?\d+)(?=\s*[,}])/y;
+/** As JSON writes it: with leading zeros it stays bare, and the line is refused. */
+const WHOLE_NUMBER = /\s*:\s*(-?(?:0|[1-9]\d*))(?=\s*[,}])/y;
 const BEFORE_KEY = new Set(['{', ',', ' ', '\t', '\n', '\r']);
 
 /**
@@ -209,22 +210,26 @@ function hash(value: unknown): Uint8Array {
 }
 
 function timestamp(value: unknown): bigint {
-  // A number here was not written as plain digits, or under an escaped key: its last digits may be lost.
-  if (typeof value === 'number' && Number.isSafeInteger(value)) return BigInt(value);
   if (typeof value === 'string' && DECIMAL.test(value)) return BigInt(value);
   if (value === undefined) throw new LacunaError('MESSAGE_TIMESTAMP_INVALID', 'the message has no timestamp');
   if (typeof value === 'string' && /^-?\d+$/.test(value)) {
     throw new LacunaError('MESSAGE_TIMESTAMP_INVALID', 'the timestamp is beyond 64 bits');
   }
+  // A number here was not written as plain digits, or under an escaped key: its last digits may be lost.
   throw invalid('timestamp', 'a whole number of ns, or its decimal string');
 }
 
-/** Buffer skips what is not base64; the length of what it made tells whether it skipped anything. */
+/**
+ * Buffer skips what is not base64; the length of what it made tells whether it skipped anything, unless one digit
+ * stands alone behind the last four. Of a character beyond ASCII it may take the lower byte for a digit.
+ */
 function base64(value: unknown, name: string): Uint8Array {
   if (typeof value !== 'string') throw invalid(name, 'a base64 string');
   const bytes = Buffer.from(value, 'base64');
   const padding = value.endsWith('==') ? 2 : value.endsWith('=') ? 1 : 0;
-  if (bytes.length !== Math.floor(((value.length - padding) * 3) / 4)) throw invalid(name, 'a base64 string');
+  const digits = value.length - padding;
+  const whole = digits % 4 !== 1 && bytes.length === Math.floor((digits * 3) / 4);
+  if (!whole || Buffer.byteLength(value) !== value.length) throw invalid(name, 'a base64 string');
   return bytes;
 }
 

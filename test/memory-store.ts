@@ -1,0 +1,71 @@
+/**
+ * A message store without a disk and without cleverness: a list that is searched from end to end. The tests of the
+ * real store compare with it, and the tests of the sync protocol run on it where thousands of sessions are wanted.
+ */
+import { DigestTree } from '../src/core/digest-tree.ts';
+import type { RangeIndex } from '../src/core/range-index.ts';
+import { inScope, type Scope } from '../src/core/scope.ts';
+import { compareIds, SyncIdList, timeOf } from '../src/core/sync-id.ts';
+import { LacunaError } from '../src/errors.ts';
+import type { AppendResult, MessageStore, StoredMessage } from '../src/ports.ts';
+
+export class MemoryStore implements MessageStore {
+  readonly messages: StoredMessage[] = [];
+  /** Set to refuse writes, as a store with a fault does. */
+  writable = true;
+
+  constructor(messages: readonly StoredMessage[] = []) {
+    for (const message of messages) this.#add(message);
+  }
+
+  get count(): number {
+    return this.messages.length;
+  }
+
+  async append(messages: readonly StoredMessage[]): Promise<AppendResult> {
+    if (!this.writable) throw new LacunaError('STORE_FAULT', 'told to refuse');
+    const stored = messages.filter((message) => this.#add(message)).length;
+    return { stored, duplicate: messages.length - stored };
+  }
+
+  has(id: Uint32Array): boolean {
+    return this.#find(id) !== undefined;
+  }
+
+  async index(scope: Scope, sinceNs: bigint, untilNs: bigint): Promise<RangeIndex> {
+    return DigestTree.from(this.#ids(this.select(scope, sinceNs, untilNs)));
+  }
+
+  async *read(ids: SyncIdList): AsyncGenerator<Uint8Array> {
+    for (let row = 0; row < ids.count; row++) {
+      const message = this.#find(ids.at(row));
+      if (message !== undefined) yield message.encoded;
+    }
+  }
+
+  /** The messages of a scope and interval, ordered by id. */
+  select(scope: Scope, sinceNs: bigint, untilNs: bigint): StoredMessage[] {
+    return this.messages
+      .filter(({ pubsubTopic, contentTopic }) => inScope(scope, pubsubTopic, contentTopic))
+      .filter(({ id }) => timeOf(id) >= sinceNs && timeOf(id) < untilNs)
+      .sort((a, b) => compareIds(a.id, 0, b.id, 0));
+  }
+
+  #add(message: StoredMessage): boolean {
+    if (this.has(message.id)) return false;
+    this.#byId.set(String(message.id), message);
+    this.messages.push(message);
+    return true;
+  }
+
+  /** Only so that large tests end: a lookup by the id as text. */
+  readonly #byId = new Map<string, StoredMessage>();
+
+  #find(id: Uint32Array): StoredMessage | undefined {
+    return this.#byId.get(String(id));
+  }
+
+  #ids(messages: readonly StoredMessage[]): SyncIdList {
+    return SyncIdList.of(...messages.map(({ id }) => id));
+  }
+}

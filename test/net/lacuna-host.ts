@@ -1,0 +1,37 @@
+/** Hosts of ours in the test's process, on ports of the system's choice; `stopHosts` ends them. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { generateKeyPair } from '@libp2p/crypto/keys';
+import { Host, type HostInit } from '../../src/net/host.ts';
+import { systemClock } from '../../src/system.ts';
+
+const running: { host: Host; folder: string }[] = [];
+
+export async function createHost(init: Partial<HostInit> = {}): Promise<Host> {
+  const folder = await mkdtemp(join(tmpdir(), 'lacuna-test-'));
+  const host = await Host.create({
+    privateKey: await generateKeyPair('Ed25519'),
+    peerStoreDirectory: folder,
+    listen: ['/ip4/127.0.0.1/tcp/0'],
+    version: '0.0.0',
+    clock: systemClock,
+    isBanned: () => false,
+    ...init,
+  });
+  running.push({ host, folder });
+  return host;
+}
+
+export async function startHost(init: Partial<HostInit> = {}): Promise<Host> {
+  const host = await createHost(init);
+  await host.start();
+  return host;
+}
+
+export async function stopHosts(): Promise<void> {
+  for (const { host, folder } of running.splice(0)) {
+    await host.stop();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
