@@ -7,8 +7,8 @@ export default defineConfig({
     reporters: ['default', './test/reporter.ts'],
     // Tests start real processes and real sockets; two workers keep them honest on two cores.
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 240_000,
+    hookTimeout: 120_000,
     allowOnly: false,
     passWithNoTests: false,
   },

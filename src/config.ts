@@ -7,6 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { LacunaError, systemCode } from './errors.ts';
+import { LIMITS } from './limits.ts';
 import { parseDurationMs } from './time.ts';
 
 const duration = z.union([z.string(), z.number()]).transform((value, context) => {
@@ -16,6 +17,10 @@ const duration = z.union([z.string(), z.number()]).transform((value, context) =>
   return ms ?? 0;
 });
 const topic = z.string().min(1).max(1_024);
+/** As digits in the environment; a setting that is there and empty is no cluster 0. */
+const clusterId = z
+  .union([z.number(), z.string().regex(/^\d+$/).transform(Number)])
+  .pipe(z.number().int().min(0).max(65_535));
 const multiaddrText = z.string().startsWith('/');
 
 export const configSchema = z.strictObject({
@@ -28,8 +33,10 @@ export const configSchema = z.strictObject({
   pubsubTopic: z.array(topic).default([]),
   contentTopic: z.array(topic).default([]),
   /** Unset: taken from the pubsub topics, else 1 and not insisted on. */
-  clusterId: z.coerce.number().int().min(0).max(65_535).optional(),
-  syncInterval: duration.default(300_000),
+  clusterId: clusterId.optional(),
+  syncInterval: duration
+    .refine((ms) => ms >= LIMITS.syncIntervalMinMs && ms <= LIMITS.syncIntervalMaxMs, 'must be 100ms to 14d')
+    .default(300_000),
   syncRange: duration.default(3_600_000),
   /** How far before now a periodic session's window ends. */
   syncJitter: duration.default(20_000),
@@ -46,13 +53,15 @@ export interface ConfigSources {
   readonly flags: Readonly<Record<string, unknown>>;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly file: string | undefined;
+  /** Defaults of one command, where they differ from those of the schema. */
+  readonly defaults?: ConfigInput;
 }
 
 /** @throws LacunaError CONFIG_INVALID with the setting, its place and the cure. */
 export async function loadConfig(sources: ConfigSources): Promise<Config> {
   const file = sources.file === undefined ? {} : await readConfigFile(sources.file);
   const known = Object.keys(configSchema.shape);
-  const merged: Record<string, unknown> = { ...file };
+  const merged: Record<string, unknown> = { ...sources.defaults, ...file };
   for (const name of known) {
     const variable = environmentName(name);
     const text = sources.environment[variable];

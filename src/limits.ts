@@ -78,6 +78,9 @@ export const LIMITS = {
   sessionYieldMs: 2_000,
   refusalCodesLogged: 5,
 
+  /** Pauses between periodic sessions; a timer of Node holds 24 days, and one beyond fires at once. */
+  syncIntervalMinMs: 100,
+  syncIntervalMaxMs: 14 * 24 * 3_600_000,
   /** First pause after a failed session with a configured peer; doubles up to the interval. */
   retryMs: 1_000,
   /** After a verified session, a peer is probably still equal for this long: one fingerprint opens the next. */
@@ -97,8 +100,8 @@ export const LIMITS = {
   streamsPerProtocol: 8,
   streamWindowBytes: 4 * MIB,
   streamReadBufferBytes: 8 * MIB,
-  /** mplex resets a stream that holds 4 MiB: its connection is held long before. */
-  mplexUnreadBytes: 512 * KIB,
+  /** A connection is held while a stream has more than this that nobody has taken: mplex resets it at 4 MiB. */
+  streamUntakenBytes: 512 * KIB,
   dialMs: 10_000,
   metadataMs: 5_000,
   stopMs: 8_000,

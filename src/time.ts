@@ -13,6 +13,8 @@ const DURATION = /^(\d+(?:\.\d+)?)(ms|s|m|h|d|w)$/;
 const RFC_3339 = /^(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)$/;
 const DAY = /^\d{4}-\d\d-\d\d$/;
 const NS_PER_MS = 1_000_000n;
+/** Times are signed 64-bit on the wire. */
+const TIME_NS_MAX = 2n ** 63n - 1n;
 
 /** Milliseconds, or undefined when the text is no duration. A bare number is seconds. */
 export function parseDurationMs(text: string): number | undefined {
@@ -21,14 +23,20 @@ export function parseDurationMs(text: string): number | undefined {
   return match === null ? undefined : Number(match[1]) * UNITS_MS[match[2]!]!;
 }
 
-/** Nanoseconds since 1970. @throws LacunaError USAGE. */
+/** Nanoseconds since 1970; before it, nothing is. @throws LacunaError USAGE. */
 export function parseTimeNs(text: string, nowMs: number): bigint {
+  const timeNs = anyTimeNs(text, nowMs);
+  if (timeNs > TIME_NS_MAX) throw new LacunaError('USAGE', `'${text}' is beyond the year 2262`);
+  return timeNs < 0n ? 0n : timeNs;
+}
+
+function anyTimeNs(text: string, nowMs: number): bigint {
   const nowNs = BigInt(Math.round(nowMs)) * NS_PER_MS;
   if (text === 'now') return nowNs;
   if (/^\d+$/.test(text)) return BigInt(text);
   const backMs = DURATION.test(text) ? Math.round(parseDurationMs(text)!) : Number.NaN;
   if (Number.isFinite(backMs)) return nowNs - BigInt(backMs) * NS_PER_MS;
-  if (DAY.test(text)) return parseTimeNs(`${text}T00:00:00Z`, nowMs);
+  if (DAY.test(text)) return anyTimeNs(`${text}T00:00:00Z`, nowMs);
   const match = RFC_3339.exec(text);
   const ms = match === null ? Number.NaN : Date.parse(`${match[1]}T${match[2]}${match[4]!.toUpperCase()}`);
   if (Number.isNaN(ms) || !isDay(match![1]!)) {

@@ -114,6 +114,11 @@ describe('the configuration', () => {
     ['a topic beyond its limit', `contentTopic: [${'/'.repeat(1_025)}]\n`],
     ['a cluster beyond 16 bits', 'clusterId: 65536\n'],
     ['a cluster with a fraction', 'clusterId: 1.5\n'],
+    ['a cluster that is named and empty', 'clusterId:\n'],
+    ['a cluster that is a word', 'clusterId: one\n'],
+    ['a cluster that is true', 'clusterId: true\n'],
+    ['no pause between sessions', 'syncInterval: 0\n'],
+    ['a pause longer than any timer', 'syncInterval: 30d\n'],
     ['a log level that is none', 'logLevel: loud\n'],
     ['an empty data folder', 'data: ""\n'],
   ])('refuses %s', async (_, yaml) => {
@@ -127,6 +132,7 @@ describe('the configuration', () => {
       'CONFIG_INVALID',
     );
     expect(await endedIn(load({ environment: { LACUNA_PEER: 'nowhere' } }))).toBe('CONFIG_INVALID');
+    expect(await endedIn(load({ environment: { LACUNA_CLUSTER_ID: '' } }))).toBe('CONFIG_INVALID');
     expect(await endedIn(load({ file: `${good}.none` }))).toBe('CONFIG_INVALID');
     expect(await endedIn(load({ file: await temporaryFolder() }))).toBe('CONFIG_INVALID');
   });

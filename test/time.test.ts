@@ -88,6 +88,14 @@ describe('a time', () => {
     expect(codeOf(() => parse(text))).toBe('USAGE');
   });
 
+  it('is of 1970 at least, and of what the wire can say at most', () => {
+    for (const early of ['1969-12-31', '1960-01-01T00:00:00.5Z', '3000w']) expect(parse(early)).toBe(0n);
+    expect(parse('9223372036854775807')).toBe(2n ** 63n - 1n);
+    for (const late of ['9223372036854775808', '9'.repeat(40), '2300-01-01']) {
+      expect(codeOf(() => parse(late))).toBe('USAGE');
+    }
+  });
+
   it('is written with as many digits as it has', () => {
     expect(formatTimeNs(0n)).toBe('1970-01-01T00:00:00Z');
     expect(formatTimeNs(1n)).toBe('1970-01-01T00:00:00.000000001Z');

@@ -67,7 +67,8 @@ export interface Context {
 export async function contextOf(options: CommonOptions, quietLevel: LogLevel = 'warn'): Promise<Context> {
   const config = await loadConfig({
     flags: { logLevel: undefined, ...options } as Record<string, unknown>,
-    environment: { LACUNA_LOG_LEVEL: quietLevel, ...process.env },
+    environment: process.env,
+    defaults: { logLevel: quietLevel },
     file: options.config ?? process.env['LACUNA_CONFIG'],
   });
   return { config, log: systemLogger(config.logLevel), json: options.json ?? false };

@@ -2,6 +2,7 @@
  * The node's HTTP interface, for this machine: health, status, ingest, and sessions on demand. It listens on a
  * loopback address only and takes no request that a web page could have made.
  */
+import { isUtf8 } from 'node:buffer';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type ErrorCode, LacunaError, toLacunaError } from '../errors.ts';
@@ -128,7 +129,10 @@ async function readBody(request: IncomingMessage): Promise<string> {
     }
     parts.push(part);
   }
-  return Buffer.concat(parts).toString('utf8');
+  const body = Buffer.concat(parts);
+  // Decoding would replace what is not UTF-8, and a message would be stored as another one.
+  if (!isUtf8(body)) throw new LacunaError('LINE_INVALID_JSON', 'the body is not UTF-8');
+  return body.toString('utf8');
 }
 
 function send(response: ServerResponse, status: number, json: unknown): void {

@@ -6,6 +6,7 @@ import { noise } from '@chainsafe/libp2p-noise';
 import { yamux } from '@chainsafe/libp2p-yamux';
 import { identify } from '@libp2p/identify';
 import type { Connection, Libp2p, PrivateKey, Stream } from '@libp2p/interface';
+import { mplex } from '@libp2p/mplex';
 import { peerIdFromString } from '@libp2p/peer-id';
 import { ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
@@ -17,7 +18,7 @@ import { LIMITS } from '../limits.ts';
 import type { Clock, FrameChannel, PeerLink } from '../ports.ts';
 import { ByteBudget } from './byte-budget.ts';
 import { Handshakes } from './handshakes.ts';
-import { heldMplex } from './held-mplex.ts';
+import { heldMuxer } from './held-muxer.ts';
 import { RECONCILIATION, TRANSFER } from './protocols.ts';
 import { StreamChannel } from './stream-channel.ts';
 
@@ -82,7 +83,10 @@ export class Host {
         }),
       ],
       connectionEncrypters: [noise()],
-      streamMuxers: [yamux({ ...streamLimits, streamOptions }), heldMplex],
+      streamMuxers: [
+        () => heldMuxer(yamux({ ...streamLimits, streamOptions })(), true),
+        () => heldMuxer(mplex()(), false),
+      ],
       services: { identify: identify(), ping: ping() },
       connectionManager: {
         maxConnections: LIMITS.connections,

@@ -50,6 +50,9 @@ export class StreamChannel implements FrameChannel {
     });
     // Last: data that waited for a listener is delivered from here on.
     stream.addEventListener('message', (event) => this.#onData(event.data));
+    if (stream.status === 'aborted' || stream.status === 'reset') {
+      this.#fail(new LacunaError('PEER_CLOSED', 'the stream was reset before it was taken'));
+    }
     if (this.#isDrained()) this.#noMore();
   }
 

@@ -14,6 +14,7 @@ export class Outbox {
   #channel: FrameChannel | undefined;
   #working: Promise<void> | undefined;
   #failure: unknown;
+  #aborted: Error | undefined;
 
   constructor(session: Session, link: PeerLink, store: MessageStore) {
     this.#session = session;
@@ -48,6 +49,7 @@ export class Outbox {
   }
 
   abort(reason: Error): void {
+    this.#aborted = reason;
     this.#queue = [];
     this.#channel?.abort(reason);
   }
@@ -81,6 +83,8 @@ export class Outbox {
 
   async #write(frames: readonly Uint8Array[]): Promise<void> {
     this.#channel ??= await this.#link.openTransfer();
+    // A stream that opens when all is over would else stay open.
+    if (this.#aborted !== undefined) this.#channel.abort(this.#aborted);
     await this.#channel.write(frames);
     this.#session.sent += frames.length;
     this.#session.touch();

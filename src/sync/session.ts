@@ -83,6 +83,8 @@ export class Session {
   verified = false;
   /** Set when a range was answered in a way that lets the peer push what it has not named. */
   unnamed = false;
+  /** The peer is asked to name all that it would send: in a dry run, and after a pass that may have lost some of it. */
+  namesAll: boolean;
   /** When it ended, on the monotonic clock; undefined while it runs. */
   endedMs: number | undefined;
   /** Ends it in favour of another one; undefined where it may not be. */
@@ -112,6 +114,7 @@ export class Session {
     this.role = role;
     this.direction = plan.direction;
     this.dryRun = plan.dryRun;
+    this.namesAll = plan.dryRun;
     this.sinceNs = plan.sinceNs;
     this.untilNs = plan.untilNs;
     this.plannedScope = plan.scope;
@@ -270,6 +273,7 @@ export class Session {
 
   /** Begins another pass over the same window: what was waited for in the last one no longer counts. */
   nextPass(): void {
+    this.namesAll ||= this.unnamed;
     this.unnamed = false;
     this.#offered = new DigestTree();
     this.#transfersEnded = 0;

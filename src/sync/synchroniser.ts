@@ -97,9 +97,11 @@ export class Synchroniser {
         return;
       }
       if (plan.dryRun) return;
-      const idle = session.received + session.sent === movedBefore;
+      // What was pushed without a name may have been lost without a trace: the next pass asks for names.
+      const told = !session.unnamed || !session.takes;
+      const idle = session.received + session.sent === movedBefore && told;
       // One-sided sessions leave the other side's differences: there is nothing to verify, only to complete.
-      const complete = plan.direction === 'push' || session.missing().count === 0;
+      const complete = plan.direction === 'push' || (session.missing().count === 0 && told);
       if (idle || (plan.direction !== 'both' && complete)) return;
       session.nextPass();
     }
@@ -141,7 +143,7 @@ export class Synchroniser {
     // As initiator the plan's scope is what we name; as responder, what this node covers.
     const ownScope = session.role === 'initiator' ? session.plannedScope : scope;
     try {
-      const policy = this.#policy(link, session.dryRun);
+      const policy = this.#policy(link, session.namesAll);
       const context = { session, channel, store, policy, ownScope, upperIncluded: !link.isLacuna, have };
       const outcome = await within(run(context), deadline);
       await channel.close();
@@ -153,10 +155,10 @@ export class Synchroniser {
     }
   }
 
-  #policy(link: PeerLink, dryRun: boolean): ReconcilePolicy {
+  #policy(link: PeerLink, nameAll: boolean): ReconcilePolicy {
     const { random } = this.#init;
     const echo = link.isLacuna ? 'everything' : 'needed';
-    return { ...WAKU_POLICY, echo, nameAll: dryRun, random: (below) => random.below(below) };
+    return { ...WAKU_POLICY, echo, nameAll, random: (below) => random.below(below) };
   }
 
   #agreedLately(peer: string): boolean {

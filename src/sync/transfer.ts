@@ -2,6 +2,7 @@
  * The receiving half of transfers: every frame of a peer is decoded, hashed, and matched to a session with that
  * peer; what fits goes through the one door, what does not is refused with a code and counts against the peer.
  */
+import { DigestTree } from '../core/digest-tree.ts';
 import { type ErrorCode, LacunaError, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { FrameChannel, Logger, MessageStore, StoredMessage } from '../ports.ts';
@@ -12,8 +13,11 @@ import type { Session } from './session.ts';
 import type { SessionTable } from './session-table.ts';
 import { isMalformed, STRIKE_MALFORMED, type Strikes } from './strikes.ts';
 
-/** Refusals that are our own choice, or may happen to an honest peer at the edge of a session: no strike. */
-const BLAMELESS: ReadonlySet<ErrorCode> = new Set(['TRANSFER_NOT_WANTED']);
+/**
+ * Refusals that are our own choice, or happen to an honest peer: a file that it imported may hold times that lie
+ * ahead, and its clock may be ahead of ours. No strike.
+ */
+const BLAMELESS: ReadonlySet<ErrorCode> = new Set(['TRANSFER_NOT_WANTED', 'MESSAGE_TIMESTAMP_FUTURE']);
 
 /** Unasked frames that a peer may send on one stream before the stream is reset. */
 const UNASKED_FRAMES_MAX = 100;
@@ -114,8 +118,9 @@ export class TransferReceiver {
 
   async #append(admitted: readonly { stored: StoredMessage; session: Session }[]): Promise<void> {
     if (admitted.length === 0) return;
-    // Asked before the write: afterwards all of them are known.
-    const fresh = admitted.map(({ stored }) => !this.#store.has(stored.id));
+    // Asked before the write: afterwards all of them are known. Of two that are the same, the first is new.
+    const seen = new DigestTree();
+    const fresh = admitted.map(({ stored }) => seen.insert(stored.id, 0) && !this.#store.has(stored.id));
     await this.#ingest.append(admitted.map(({ stored }) => stored));
     for (const [index, { stored, session }] of admitted.entries()) session.arrived(stored.id, fresh[index]!);
   }

@@ -24,7 +24,7 @@ interface Reply {
 
 interface Call {
   readonly method?: string;
-  readonly body?: string;
+  readonly body?: string | Buffer;
   readonly headers?: Record<string, string>;
 }
 
@@ -150,6 +150,17 @@ describe('a node over HTTP', () => {
     const { status, json } = await ask(url, sync, { method: 'POST', body: '{"peers":["nowhere"]}' });
     expect(status).toBe(200);
     expect(json['sessions']).toMatchObject([{ peer: 'nowhere', error: { code: 'PEER_ADDRESS_INVALID' } }]);
+  });
+
+  it('refuses a body that is not UTF-8: decoded, it would be another message', async () => {
+    const { node, url } = await running();
+    const [line] = linesOf(1);
+    const body = Buffer.from(
+      line!.replace(/"messageHash":"[^"]*",/, '').replace('"pubsubTopic":"', '"pubsubTopic":"*'),
+    );
+    body[body.indexOf('*')] = 0xff;
+    expect(await refusal(url, MESSAGES, { method: 'POST', body })).toEqual([400, 'LINE_INVALID_JSON']);
+    expect(node.store.count).toBe(0);
   });
 
   it('refuses a body over the limit, every time, and goes on', async () => {

@@ -109,6 +109,11 @@ describe('reading', () => {
     expect((await channel.read(SOON_MS))?.length).toBe(9);
     expect(await codeOf(channel.read(SOON_MS))).toBe('PEER_CLOSED');
 
+    const before = new FakeStream();
+    before.reset();
+    before.readableEnded = true;
+    expect(await codeOf(channelOf(before).read(SOON_MS))).toBe('PEER_CLOSED');
+
     const closed = new FakeStream();
     const quiet = channelOf(closed);
     closed.finish();

@@ -1,31 +1,31 @@
 /**
- * mplex, for peers that know nothing else, with the flow control that it lacks: while one of its streams holds too much
- * that was not read, the connection under it is held, and with it the peer. Without that, a transfer faster than the
- * disk would overflow the stream's buffer and be reset.
+ * A muxer that holds the connection under it, and with it the peer, while one of its streams has too much that was not
+ * taken. It is needed twice. mplex has no flow control at all: a transfer faster than the disk would overflow the
+ * stream's buffer and be reset. yamux has, but opens its windows for what arrives, not for what is read, until a reader
+ * pauses the stream; and there is no reader before libp2p has written the peer's protocols to its own disk.
  */
-import type { MessageStream, StreamMuxer, StreamMuxerFactory } from '@libp2p/interface';
-import { mplex } from '@libp2p/mplex';
+import type { MessageStream, Stream, StreamMuxer, StreamMuxerFactory } from '@libp2p/interface';
 import { LIMITS } from '../limits.ts';
 
 const LOOK_MS = 5;
 
-/** For libp2p's list of muxers. */
-export function heldMplex(): StreamMuxerFactory {
-  const inner = mplex()();
+/** `pauses` tells whether a paused stream of this muxer holds its sender by itself. */
+export function heldMuxer(inner: StreamMuxerFactory, pauses: boolean): StreamMuxerFactory {
   return {
     protocol: inner.protocol,
     createStreamMuxer(connection) {
       const muxer = inner.createStreamMuxer(connection);
-      holdWhileFull(connection, muxer);
+      holdWhileFull(connection, muxer, pauses);
       return muxer;
     },
   };
 }
 
-function holdWhileFull(connection: MessageStream, muxer: StreamMuxer): void {
+function holdWhileFull(connection: MessageStream, muxer: StreamMuxer, pauses: boolean): void {
   let timer: NodeJS.Timeout | undefined;
-  const isFull = (): boolean =>
-    muxer.streams.some(({ readBufferLength }) => readBufferLength > LIMITS.mplexUnreadBytes);
+  const overflows = ({ readBufferLength, readStatus }: Stream): boolean =>
+    readBufferLength > LIMITS.streamUntakenBytes && !(pauses && readStatus === 'paused');
+  const isFull = (): boolean => muxer.streams.some(overflows);
   const release = (): void => {
     clearInterval(timer);
     timer = undefined;
