@@ -33,9 +33,9 @@ export class Outbox {
   }
 
   /**
-   * Resolves when all was handed to the transport and the stream is closed; with a Lacuna, when it has also stored
-   * all of it: it closes its side then. Another pass would else find what is still on its way missing, and send it
-   * again. Throws what broke the stream.
+   * Resolves when all was handed to the transport, the stream is closed, and the peer has closed its side: a Lacuna
+   * does so when all of it is stored, a stock peer when it has read it. Another pass would else find what is still on
+   * its way missing, and send it again. Throws what broke the stream.
    */
   async finish(): Promise<void> {
     await this.#working;
@@ -45,7 +45,8 @@ export class Outbox {
     if (channel === undefined) return;
     await channel.close();
     // A peer that does not close is none the worse for it: the next pass tells what has arrived.
-    if (this.#link.isLacuna) await channel.read(LIMITS.transferIdleMs).catch(() => undefined);
+    const patienceMs = this.#link.isLacuna ? LIMITS.transferIdleMs : LIMITS.unnamedIdleMs;
+    await channel.read(patienceMs).catch(() => undefined);
   }
 
   abort(reason: Error): void {

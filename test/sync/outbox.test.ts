@@ -176,4 +176,23 @@ describe('the end of an outbox', () => {
     given.outbox.abort(new Error('enough'));
     expect(given.there.isReset).toBe(true);
   });
+
+  it('resets a stream too that opens only after the session was given up', async () => {
+    const clock = new VirtualClock();
+    const store = new MemoryStore(messages);
+    const session = new Session('peer', 'initiator', HOUR, store, clock);
+    const [here, there] = MemoryChannel.pair(clock);
+    const link: PeerLink = {
+      peer: 'peer',
+      isLacuna: true,
+      openReconciliation: () => Promise.reject(new LacunaError('INTERNAL', 'not of this test')),
+      openTransfer: () => clock.sleep(1_000).then(() => here),
+    };
+    const outbox = new Outbox(session, link, store);
+    outbox.send(idsOf(messages));
+    await clock.advance(500);
+    outbox.abort(new Error('enough'));
+    await clock.runOut();
+    expect([there.isReset, here.written, session.sent]).toEqual([true, [], 0]);
+  });
 });
