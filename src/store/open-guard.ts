@@ -146,7 +146,7 @@ export async function assertRoom(location: string): Promise<void> {
   } catch (error) {
     throw new LacunaError('IO', 'there is no room on the disk of the store', { cause: error });
   } finally {
-    await rm(probe, { force: true });
+    await rm(probe, { force: true }).catch(() => undefined);
   }
 }
 

@@ -102,7 +102,9 @@ export class Synchroniser {
       const idle = session.received + session.sent === movedBefore && told;
       // One-sided sessions leave the other side's differences: there is nothing to verify, only to complete.
       const complete = plan.direction === 'push' || (session.missing().count === 0 && told);
-      if (idle || (plan.direction !== 'both' && complete)) return;
+      // A first pass that opened with lists, as for ids under one timestamp, and met no objection has yet to be
+      // confirmed by a fingerprint: a peer may skip what it merely does not need.
+      if ((idle && (pass > 0 || outcome.engaged)) || (plan.direction !== 'both' && complete)) return;
       session.nextPass();
     }
   }

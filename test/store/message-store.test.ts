@@ -26,7 +26,7 @@ import {
   stored,
 } from '../sample-messages.ts';
 import { temporaryFolder, withFolder } from '../temporary-folder.ts';
-import { openStore, served, servedHashes } from './open-store.ts';
+import { abandon, openStore, served, servedHashes } from './open-store.ts';
 
 const EVERYTHING: Scope = { pubsubTopics: [], contentTopics: [] };
 
@@ -308,6 +308,21 @@ describe('a store that is closed', () => {
     await store.close();
     const sidecar: unknown = JSON.parse(await readFile(join(folder, 'STORE'), 'utf8'));
     expect(sidecar).toMatchObject({ count: 17, storeId: store.storeId, format: 1 });
+  });
+
+  it('has remembered how much it held, some time ago, also when it is killed', async () => {
+    const folder = await temporaryFolder();
+    const store = await openStore(folder);
+    await store.append(samples(10_050, { payloadBytes: 4 }));
+    await store.append(samples(1, { seed: 2 }));
+    const remembered = async (): Promise<number> =>
+      (JSON.parse(await readFile(join(folder, 'STORE'), 'utf8')) as { count: number }).count;
+    while ((await remembered()) === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(await remembered()).toBeGreaterThanOrEqual(10_000);
+    await abandon(store);
+    const again = await openStore(folder);
+    expect([again.count, again.lost]).toEqual([10_051, 0]);
+    await again.close();
   });
 
   it('keeps its name from one opening to the next', async () => {

@@ -18,7 +18,7 @@ import { temporaryFolder } from '../temporary-folder.ts';
 import { abandon, openStore, servedHashes } from './open-store.ts';
 
 const run = promisify(execFile);
-const LOCK_PROBE = fileURLToPath(new URL('lock-probe.ts', import.meta.url));
+const OPEN_PROBE = fileURLToPath(new URL('open-probe.ts', import.meta.url));
 
 describe('the lock', () => {
   it('keeps a second opening out, in this process and in another one', async () => {
@@ -26,7 +26,7 @@ describe('the lock', () => {
     const store = await openStore(folder);
     await store.append(samples(10));
     expect(await endedIn(openStore(folder))).toBe('STORE_LOCKED');
-    const { stdout } = await run(process.execPath, ['--import', 'tsx', LOCK_PROBE, folder]);
+    const { stdout } = await run(process.execPath, ['--import', 'tsx', OPEN_PROBE, folder]);
     expect(stdout.trim()).toBe('STORE_LOCKED');
     // What was kept out has changed nothing.
     expect(await store.append(samples(20))).toEqual({ stored: 20, duplicate: 0 });
@@ -206,6 +206,23 @@ describe("LevelDB's own files", () => {
     expect(before.filter((name) => !after.includes(name))).toEqual([]);
     expect(after).not.toContain('lost');
     await expectAll(folder, MESSAGES);
+  });
+
+  it('no room for a repair is no damage either: it is put off, and nothing is lost', async () => {
+    // More than the limit of a file in a log that a repair would have to write anew.
+    const messages = samples(40, { payloadBytes: 64 * 1024 });
+    const folder = await temporaryFolder();
+    const store = await openStore(folder);
+    await store.append(messages);
+    await store.close();
+    const current = join(folder, 'store', 'CURRENT');
+    await rename(current, `${current}.aside`);
+    const probe = ['--import', 'tsx', OPEN_PROBE, folder].map((arg) => `'${arg}'`).join(' ');
+    const limited = `ulimit -f 512; exec '${process.execPath}' ${probe}`;
+    const { stdout } = await run('bash', ['-c', limited]);
+    expect(stdout.trim()).toBe('IO');
+    await rm(`${current}.aside`);
+    await expectAll(folder, messages);
   });
 
   it('a swap of files that a crash interrupted between its two renames is undone', async () => {

@@ -2,6 +2,8 @@
  * The one writer: many appends share few batches, one batch is under way at a time, nothing is acknowledged before
  * its batch is on the disk, and after any failed write nothing that was acknowledged is gone.
  */
+import { mkdir, rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { ErrorCode } from '../../src/errors.ts';
 import { LIMITS } from '../../src/limits.ts';
@@ -228,6 +230,26 @@ describe('a write that fails', () => {
     expect(pauses).toHaveLength(10);
     expect(Math.max(...pauses)).toBe(LIMITS.reopenDelayMaxMs);
     expect(await store.append(samples(1))).toEqual({ stored: 1, duplicate: 0 });
+    await store.close();
+  });
+
+  it('leaves the store readable while there is no room to reopen it', async () => {
+    const { open, watched } = faultyDatabase({ fails: (write) => write === 2 });
+    const folder = await temporaryFolder();
+    const store = await openStore(folder, { openDatabase: open, clock: hurriedClock });
+    const messages = samples(20);
+    await store.append(messages.slice(0, 10));
+    // What is written to see whether there is room cannot be written.
+    const obstacle = join(folder, 'store', 'ROOM');
+    await mkdir(obstacle);
+    expect(await endedIn(store.append(messages.slice(10)))).toBe('STORE_FAULT');
+    while (watched.reopens < 5) {
+      expect(await servedHashes(store)).toEqual(messages.slice(0, 10).map(hexOf));
+    }
+    expect(store.writable).toBe(false);
+    await rmdir(obstacle);
+    await recovered(store);
+    expect(await store.append(messages)).toEqual({ stored: 10, duplicate: 10 });
     await store.close();
   });
 

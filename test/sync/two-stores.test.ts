@@ -6,11 +6,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { EVERYTHING, type Scope } from '../../src/core/scope.ts';
-import { TIMESTAMP_MAX, timeOf } from '../../src/core/sync-id.ts';
+import { boundAt, TIMESTAMP_MAX, timeOf } from '../../src/core/sync-id.ts';
 import { type ErrorCode, LacunaError } from '../../src/errors.ts';
 import { LIMITS } from '../../src/limits.ts';
 import type { PeerLink, StoredMessage } from '../../src/ports.ts';
 import type { SessionPlan, SessionResult } from '../../src/sync/session.ts';
+import { encodeRanges } from '../../src/wire/waku-ranges.ts';
 import { Chance } from '../core/random-sets.ts';
 import { endedIn } from '../ended-in.ts';
 import { MemoryStore } from '../memory-store.ts';
@@ -122,6 +123,12 @@ describe('two stores', () => {
       }),
       { numRuns: 80 },
     );
+  });
+
+  it('that are equal, all under one timestamp, say so after a second exchange', async () => {
+    const messages = samples(2_601, { stepNs: 0n, payloadBytes: 12 });
+    const { a, b } = two(messages, messages);
+    expect(await session(a, meddledLink(a, b))).toMatchObject({ need: 0, have: 0, verified: true });
   });
 
   it('that are equal say so in one exchange', async () => {
@@ -328,6 +335,30 @@ describe('a scope', () => {
     expect([codesOf(a), codesOf(b)]).toEqual([['SESSION_SCOPE'], ['SESSION_SCOPE']]);
     expect([hashesOf(a), hashesOf(b)]).toEqual([union(ours), union(theirs)]);
     expect([a.strikes.strikesOf('b'), b.strikes.strikesOf('a')]).toEqual([0, 0]);
+  });
+
+  it('that the peer answers with other topics ends in a code', async () => {
+    const { a, clock } = two(ours, []);
+    const answer = encodeRanges({
+      pubsubTopics: [SHARD_1],
+      contentTopics: [],
+      claims: [
+        { kind: 'fingerprint', lower: boundAt(0n), upper: boundAt(NOW_NS), fingerprint: new Uint32Array(8) },
+      ],
+    });
+    const link: PeerLink = {
+      peer: 'other',
+      isLacuna: true,
+      openReconciliation: async () => {
+        const [here, there] = MemoryChannel.pair(clock);
+        await there.write([answer]);
+        return here;
+      },
+      openTransfer: () => Promise.reject(new LacunaError('INTERNAL', 'not of this test')),
+    };
+    expect(await endedIn(session(a, link, { scope: { pubsubTopics: [SHARD_0], contentTopics: [] } }))).toBe(
+      'SESSION_SCOPE',
+    );
   });
 
   it('of a topic that neither holds is equal', async () => {
