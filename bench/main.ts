@@ -1,18 +1,59 @@
-/** `npm run bench -- [NAME…] [--json]`: all benches, or those named. */
+/**
+ * `npm run bench -- [NAME…] [--json]`: all benches, or those named. `reconcile` also takes `--case NAME[,NAME]` and
+ * `--impl NAME[,NAME]`.
+ */
 import '../src/platform.ts';
+import { parseArgs } from 'node:util';
+import { benchReconcile, type ReconcileOptions, unknownNames } from './reconcile.ts';
 import { benchStore } from './store.ts';
 import { benchSyncWaku } from './sync-waku.ts';
 
-const BENCHES: Readonly<Record<string, (json: boolean) => Promise<void>>> = {
-  store: benchStore,
-  'sync-waku': benchSyncWaku,
+const BENCHES: Readonly<Record<string, (options: ReconcileOptions) => Promise<void>>> = {
+  store: ({ json }) => benchStore(json),
+  'sync-waku': ({ json }) => benchSyncWaku(json),
+  reconcile: benchReconcile,
 };
 
-const names = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
-const json = process.argv.includes('--json');
-const unknown = names.filter((name) => !(name in BENCHES));
-if (unknown.length > 0) {
-  console.error(`no bench ${unknown.join(', ')}: there are ${Object.keys(BENCHES).join(', ')}`);
+const { names, options } = readArguments();
+for (const name of names) await BENCHES[name]!(options);
+
+function readArguments(): { names: readonly string[]; options: ReconcileOptions } {
+  const { values, positionals } = parsed();
+  const options = { json: values.json, cases: namesIn(values.case), implementations: namesIn(values.impl) };
+  const unknown = positionals.filter((name) => !Object.hasOwn(BENCHES, name));
+  if (unknown.length > 0) {
+    refuse(`no bench ${unknown.join(', ')}: there are ${Object.keys(BENCHES).join(', ')}`);
+  }
+  const selects = options.cases !== undefined || options.implementations !== undefined;
+  if (selects && (positionals.length === 0 || positionals.some((name) => name !== 'reconcile'))) {
+    refuse('only reconcile takes --case and --impl');
+  }
+  const problem = unknownNames(options);
+  if (problem !== undefined) refuse(problem);
+  return { names: positionals.length > 0 ? positionals : Object.keys(BENCHES), options };
+}
+
+function parsed() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        json: { type: 'boolean', default: false },
+        case: { type: 'string', multiple: true },
+        impl: { type: 'string', multiple: true },
+      },
+    });
+  } catch (error) {
+    refuse((error as Error).message);
+  }
+}
+
+/** Options may be given more than once, and hold several names each. */
+function namesIn(values: readonly string[] | undefined): readonly string[] | undefined {
+  return values?.flatMap((value) => value.split(','));
+}
+
+function refuse(problem: string): never {
+  console.error(problem);
   process.exit(2);
 }
-for (const name of names.length > 0 ? names : Object.keys(BENCHES)) await BENCHES[name]!(json);

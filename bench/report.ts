@@ -4,6 +4,8 @@ import { cpus, totalmem } from 'node:os';
 export interface Figure {
   readonly bench: string;
   readonly case: string;
+  /** Where one case is run by several implementations: which of them. */
+  readonly impl?: string;
   readonly metric: string;
   readonly value: number;
   readonly unit: string;
@@ -24,29 +26,46 @@ export class Report {
   add(name: string, metric: string, value: number, unit: string, target?: string): void {
     const figure = { bench: this.#bench, case: name, metric, value: rounded(value), unit };
     this.#figures.push(target === undefined ? figure : { ...figure, target });
-    if (this.#json) console.log(JSON.stringify(figure));
+    if (this.#json) printFigure(figure);
   }
 
   print(): void {
     if (this.#json) return;
-    console.log(`\n${this.#bench} on ${machine()}`);
     const rows = this.#figures.map((figure) => [
       figure.case,
       figure.metric,
-      `${figure.value.toLocaleString('en-US', { maximumFractionDigits: 3 })} ${figure.unit}`,
+      `${readable(figure.value)} ${figure.unit}`,
       figure.target ?? '',
     ]);
-    const all = [['case', 'metric', 'value', 'target'], ...rows];
-    const widths = [0, 1, 2, 3].map((column) => Math.max(...all.map((row) => row[column]!.length)));
-    for (const row of all) {
-      console.log(
-        row
-          .map((cell, column) => (column === 2 ? cell.padStart(widths[2]!) : cell.padEnd(widths[column]!)))
-          .join('  ')
-          .trimEnd(),
-      );
-    }
+    printTable(this.#bench, ['case', 'metric', 'value', 'target'], rows, [2]);
   }
+}
+
+/** One line that a script can read. The target is left to the table. */
+export function printFigure({ target: _, ...figure }: Figure): void {
+  console.log(JSON.stringify({ ...figure, value: rounded(figure.value) }));
+}
+
+/** `numeric`: the columns that are set to the right. */
+export function printTable(
+  bench: string,
+  heading: readonly string[],
+  rows: readonly (readonly string[])[],
+  numeric: readonly number[],
+): void {
+  console.log(`\n${bench} on ${machine()}`);
+  const all = [heading, ...rows];
+  const widths = heading.map((_, column) => Math.max(...all.map((row) => row[column]!.length)));
+  for (const row of all) {
+    const cells = row.map((cell, column) =>
+      numeric.includes(column) ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!),
+    );
+    console.log(cells.join('  ').trimEnd());
+  }
+}
+
+export function readable(value: number): string {
+  return value.toLocaleString('en-US', { maximumFractionDigits: 3 });
 }
 
 export function machine(): string {
@@ -55,6 +74,7 @@ export function machine(): string {
   return `${cpu?.model.trim() ?? 'unknown CPU'}, ${cpus().length} cores, ${memory} GiB, Node ${process.version}`;
 }
 
+/** Counts and bytes stay exact. */
 function rounded(value: number): number {
-  return Number(value.toPrecision(6));
+  return Number.isInteger(value) ? value : Number(value.toPrecision(6));
 }

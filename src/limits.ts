@@ -43,6 +43,8 @@ export const LIMITS = {
   payloadTopics: 1_000,
   payloadRanges: 200_000,
   payloadItems: 800_000,
+  /** Parts of ranges, and answers to them, in one payload between two Lacunas. */
+  nativeParts: 100_000,
 
   // A store query
   storeQueryRequestBytes: 1 * MIB,
@@ -117,6 +119,19 @@ export const LIMITS = {
   readBatchMessages: 100,
   readBatchBytes: 4 * MIB,
   iteratorBytes: 1 * MIB,
+
+  // The index of the store
+  /** Rows and symbols of leaves in memory; what sessions under way still read is held beside it. */
+  indexCacheBytes: 48 * MIB,
+  /** Small additions to a page, before it is written whole again: a record of its own for each. */
+  indexPatches: 16,
+  /** Ids that come or go in a block, before its symbols are written again. */
+  indexSymbolChanges: 4_096,
+  /** Pubsub topics that are counted; with more, each scope is put together from the lists of its topics. */
+  indexTopics: 4_096,
+  /** Ids that a batch of a rebuild writes, and how often it tells how far it is. */
+  indexRebuildIds: 16_384,
+  indexProgressMs: 5_000,
 
   // Files and HTTP
   lineBytes: 320 * KIB,

@@ -41,9 +41,10 @@ describe('spec/waku-sync.md', () => {
   });
 
   it('describes the policy that is used', () => {
-    const { listItems, partItems, fingerprintSpanNs, echoItems, replyItems, replyRanges } = WAKU_POLICY;
-    expect([listItems, partItems, fingerprintSpanNs]).toEqual([16, 1300, 8]);
-    expect([echoItems, replyItems, replyRanges]).toEqual([200_000, 400_000, 50_000]);
+    const { listItems, openingParts, partItems, fingerprintSpanNs } = WAKU_POLICY;
+    const { echoItems, replyItems, replyRanges } = WAKU_POLICY;
+    expect([listItems, openingParts, partItems, fingerprintSpanNs]).toEqual([16, 32, 1300, 8]);
+    expect([echoItems, replyItems, replyRanges]).toEqual([200_000, 400_000, 150_000]);
     for (const text of [
       'at most 16',
       'up to 2600',
@@ -52,7 +53,8 @@ describe('spec/waku-sync.md', () => {
       'past 200 000 ids',
       'than 400 000 ids',
       'at most 400 000 ids',
-      'about 50 000 ranges',
+      'about 150 000 ranges',
+      'up to 32 ranges',
     ]) {
       expect(page).toContain(text);
     }

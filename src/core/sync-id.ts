@@ -17,7 +17,12 @@ const TIME_WORDS = 2;
 
 /** Compares two rows; negative when a < b. */
 export function compareIds(a: Uint32Array, aOffset: number, b: Uint32Array, bOffset: number): number {
-  for (let word = 0; word < ID_WORDS; word++) {
+  // Times first, out of the loop: they decide nearly always, and a search does nothing else.
+  const high = a[aOffset]! - b[bOffset]!;
+  if (high !== 0) return high;
+  const low = a[aOffset + 1]! - b[bOffset + 1]!;
+  if (low !== 0) return low;
+  for (let word = TIME_WORDS; word < ID_WORDS; word++) {
     const difference = a[aOffset + word]! - b[bOffset + word]!;
     if (difference !== 0) return difference;
   }
