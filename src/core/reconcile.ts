@@ -85,7 +85,7 @@ export interface StepResult {
   readonly incomplete: boolean;
 }
 
-/** The first payload of a session over `[lower, upper)`. One fingerprint when the sides are probably equal. */
+/** The first payload of a session over `[lower, upper)`: the least that says all when the sides are probably equal. */
 export function openingClaims(
   index: RangeIndex,
   lower: Uint32Array,
@@ -96,7 +96,7 @@ export function openingClaims(
   const reply = new Reply(index, policy);
   const count = index.rank(upper) - index.rank(lower);
   if (probablyEqual || count <= 2 * policy.partItems) {
-    reply.fingerprint(lower, upper);
+    reply.halves(lower, upper);
   } else {
     reply.split(lower, upper, Math.min(policy.openingParts, Math.ceil(count / policy.partItems)));
   }
@@ -226,6 +226,22 @@ class Reply {
     } else {
       this.#askFor(lower, upper, needed);
     }
+  }
+
+  /**
+   * The range as one fingerprint; where chance is lent, as two, cut at a random item: ids that a publisher chose to
+   * XOR to zero are seen as soon as a cut falls among them.
+   */
+  halves(lower: Uint32Array, upper: Uint32Array): void {
+    const from = this.#index.rank(lower);
+    const to = this.#index.rank(exclusive(upper));
+    const { random } = this.#policy;
+    const bound =
+      random === undefined || to - from < 2
+        ? undefined
+        : this.#cutNear(from + 1 + random(to - from - 1), lower, from, to);
+    if (bound !== undefined) this.fingerprint(lower, bound);
+    this.fingerprint(bound ?? lower, upper);
   }
 
   /** Fingerprints of about equal counts, cut at moments where the timestamp changes. */
