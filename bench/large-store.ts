@@ -40,7 +40,8 @@ export async function benchLargeStore(name: string): Promise<CoreFigure[]> {
     await generate(b, '50', 'only b');
     return await measured(a, b);
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    // After a failure a store's process may still be writing.
+    await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
   }
 }
 
@@ -111,8 +112,11 @@ class StoreProcess {
   }
 
   async end(): Promise<StoreReport> {
+    const exited = once(this.#child, 'exit');
     this.#child.send('end');
-    return (await this.#next()) as StoreReport;
+    const report = (await this.#next()) as StoreReport;
+    await exited;
+    return report;
   }
 
   async #next(): Promise<unknown> {

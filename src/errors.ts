@@ -37,7 +37,7 @@ export const ERROR_CODES = {
   STORE_MISSING: 'There is no store here: `lacuna init` makes one.',
   STORE_FORMAT: 'The store was written by another version of Lacuna.',
   STORE_DAMAGED: 'Run `lacuna verify --repair`; what is lost can be fetched from peers with `lacuna sync`.',
-  STORE_FAULT: 'A write to the disk failed; nothing is acknowledged until the store could be reopened.',
+  STORE_FAULT: 'Nothing is written until the store was reopened, or its index built anew; try again shortly.',
   STORE_CLOSED: 'The store is closed.',
   STORE_BUSY: 'More is waiting to be written than the limit; try again shortly.',
   // Peers and sessions

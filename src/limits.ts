@@ -122,7 +122,7 @@ export const LIMITS = {
 
   // The index of the store
   /** Rows and symbols of leaves in memory; what sessions under way still read is held beside it. */
-  indexCacheBytes: 48 * MIB,
+  indexCacheBytes: 32 * MIB,
   /** Small additions to a page, before it is written whole again: a record of its own for each. */
   indexPatches: 16,
   /** Ids that come or go in a block, before its symbols are written again. */

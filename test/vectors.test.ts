@@ -10,7 +10,15 @@ const files = readdirSync(folder).filter((name) => name.endsWith('.json'));
 
 describe('the golden vectors', () => {
   it('are all there', () => {
-    const kinds = ['malformed', 'message-hash', 'ranges', 'store-query', 'transcripts-index', 'waku-message'];
+    const kinds = [
+      'malformed',
+      'message-hash',
+      'native-payloads',
+      'ranges',
+      'store-query',
+      'transcripts-index',
+      'waku-message',
+    ];
     expect(files).toEqual(expect.arrayContaining(kinds.map((kind) => `${kind}.json`)));
     expect(files.filter((name) => name.startsWith('transcript-'))).toHaveLength(26);
   });

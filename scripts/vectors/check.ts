@@ -1,6 +1,7 @@
 /** Tells the format of a vector file from its content and checks each of its cases. */
 import type { z } from 'zod';
 import { checkMessageHash, messageHashFile } from './message-hash.ts';
+import { checkNativePayloads, nativePayloadsFile } from './native-payloads.ts';
 import { checkMalformed, checkRanges, malformedFile, rangesFile } from './ranges.ts';
 import type { CaseResult } from './shared.ts';
 import { checkStoreQuery, storeQueryFile } from './store-query.ts';
@@ -34,4 +35,5 @@ const FORMATS: readonly Check[] = [
   format(malformedFile, checkMalformed),
   format(transcriptFile, checkTranscript),
   format(indexFile, checkIndex),
+  format(nativePayloadsFile, checkNativePayloads),
 ];

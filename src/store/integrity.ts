@@ -1,19 +1,31 @@
 /**
- * The proof that the store is whole: every message hashes to its identity, every message has its three index
- * entries, and there is no index entry without its message. With `repair`, damaged messages are set aside (a peer
- * has them), missing entries are written and stray ones removed.
+ * The proof that the store is whole: every message hashes to its identity, every message has its three entries,
+ * there is no entry without its message, and the index of ids holds the ids of the messages and no others. With
+ * `repair`, damaged messages are set aside (a peer has them), missing entries are written, stray ones removed, and
+ * an index that differs is built anew.
  */
 import { HASH_BYTES, ID_BYTES } from '../core/sync-id.ts';
 import { LacunaError, toLacunaError } from '../errors.ts';
+import { LIMITS } from '../limits.ts';
 import { asBuffer, MessageView } from '../wire/waku-message.ts';
 import type { Operation } from './database.ts';
-import { ALL_HASHES, ALL_MESSAGES, ALL_TOPICS, idOfKey, type KeyRange } from './keys.ts';
+import { countIndexDifferences } from './index-integrity.ts';
+import {
+  ALL_HASHES,
+  ALL_MESSAGES,
+  ALL_TOPICS,
+  idOfKey,
+  type KeyRange,
+  MESSAGE_KEY_BYTES,
+  messageKey,
+  quarantineKey,
+} from './keys.ts';
 import type { LevelMessageStore } from './message-store.ts';
 
 export interface IntegrityReport {
   /** Messages looked at. */
   checked: number;
-  /** Messages that do not hash to their identity, and index entries missing or astray. */
+  /** Messages that do not hash to their identity, entries missing or astray, and ids by which the index differs. */
   damaged: number;
   repaired: number;
 }
@@ -30,33 +42,59 @@ export async function verifyStore(
 ): Promise<IntegrityReport> {
   const { lost } = store;
   const report = await verifyOrRebuild(store, repair, onProgress);
+  const lostMore = report.isRebuilt ? store.lost : lost;
   if (repair) await store.acceptLoss();
-  return { ...report, damaged: report.damaged + lost, repaired: report.repaired + (repair ? lost : 0) };
+  const { checked, damaged, repaired } = report;
+  return { checked, damaged: damaged + lostMore, repaired: repaired + (repair ? lostMore : 0) };
 }
 
 async function verifyOrRebuild(
   store: LevelMessageStore,
   repair: boolean,
   onProgress: (checked: number) => void,
-): Promise<IntegrityReport> {
+): Promise<IntegrityReport & { isRebuilt: boolean }> {
+  const attempt = () => verifyEverything(store, repair, onProgress);
   try {
-    return await verifyEntries(store, repair, onProgress);
+    return { ...(await attempt()), isRebuilt: false };
   } catch (error) {
-    if (!repair || toLacunaError(error).code !== 'STORE_DAMAGED') throw error;
+    const isMending = store.storeIndex.isDistrusted;
+    if (!repair || (!isMending && toLacunaError(error).code !== 'STORE_DAMAGED')) throw error;
+    // What was to be set aside met a damaged leaf; that much mends itself.
+    if (isMending) await store.rebuildIndex('it is damaged');
+    else await store.rebuild();
+    const { checked, damaged, repaired } = await attempt();
+    return { checked, damaged: damaged + 1, repaired: repaired + 1, isRebuilt: !isMending };
   }
-  await store.rebuild();
-  const { checked, damaged, repaired } = await verifyEntries(store, repair, onProgress);
-  return { checked, damaged: damaged + 1, repaired: repaired + 1 };
 }
 
-async function verifyEntries(
+async function verifyEverything(
   store: LevelMessageStore,
   repair: boolean,
   onProgress: (checked: number) => void,
 ): Promise<IntegrityReport> {
   const report: IntegrityReport = { checked: 0, damaged: 0, repaired: 0 };
+  const topics = await verifyEntries(store, repair, report, onProgress);
+  // Last: what the index is built anew from is then in order.
+  const { differences, isCounted } = await countIndexDifferences(store.database, store.storeIndex, topics);
+  report.damaged += differences;
+  if (repair && (differences > 0 || !isCounted)) {
+    if (differences > 0 || topics !== undefined) await store.rebuildIndex('it differs from the messages');
+    report.repaired += differences;
+  }
+  return report;
+}
+
+/** Returns how many messages each pubsub topic has, where all of them are whole and the topics not too many. */
+async function verifyEntries(
+  store: LevelMessageStore,
+  repair: boolean,
+  report: IntegrityReport,
+  onProgress: (checked: number) => void,
+): Promise<Map<string, number> | undefined> {
   const view = new MessageView();
+  let topics: Map<string, number> | undefined = new Map();
   let missing = 0;
+  let kept = 0;
   for await (const chunk of store.database.entries(ALL_MESSAGES)) {
     const operations: Operation[] = [];
     const setAside: Promise<void>[] = [];
@@ -64,17 +102,28 @@ async function verifyEntries(
     for (const [key, encoded] of chunk) {
       const entry = { id: idOfKey(key), encoded: asBuffer(encoded) };
       report.checked += 1;
-      if (!store.isWhole(entry)) {
-        report.damaged += 1;
-        if (!repair) continue;
-        setAside.push(store.quarantine(entry.id, encoded));
-        // A key of another length is not the key of its id.
-        emptied.push({ type: 'del', key });
-        report.repaired += 1;
-      } else {
+      // A key of another length is not the key of its id.
+      const isKey = key.length === MESSAGE_KEY_BYTES;
+      if (isKey && store.isWhole(entry)) {
+        kept += 1;
+        const stored = { ...entry, ...view.read(entry.encoded).topics() };
+        const { name } = store.putter.topicKey(stored.pubsubTopic);
+        topics?.set(name, (topics.get(name) ?? 0) + 1);
+        if ((topics?.size ?? 0) > LIMITS.indexTopics) topics = undefined;
         // The message too: in a damaged table an entry may be passed by in order and not be found by its key.
-        operations.push(...store.operationsFor({ ...entry, ...view.read(entry.encoded).topics() }));
+        operations.push(...store.operationsFor(stored));
+        continue;
       }
+      report.damaged += 1;
+      if (!repair) {
+        topics = undefined;
+        if (isKey) kept += 1;
+        continue;
+      }
+      if (isKey) setAside.push(store.quarantine(entry.id, encoded));
+      // What the index does not know of is set aside here.
+      emptied.push({ type: 'del', key }, { type: 'put', key: quarantineKey(entry.id), value: encoded });
+      report.repaired += 1;
     }
     await Promise.all(setAside);
     await store.amend(emptied);
@@ -82,13 +131,14 @@ async function verifyEntries(
     onProgress(report.checked);
   }
   let walked = 0;
-  for (const [range, idOfEntry] of INDEXES)
+  for (const [range, idOfEntry] of ENTRIES)
     walked += await removeStrays(store, range, idOfEntry, repair, report);
   // Entries that are found by their key and passed over in order: only new tables make them whole.
-  const hidden = Math.max(0, store.count * INDEXES.length - walked - missing);
+  const hidden = Math.max(0, kept * ENTRIES.length - walked - missing);
   if (hidden > 0 && repair)
     throw new LacunaError('STORE_DAMAGED', `${hidden} index entries are out of order`);
-  return { ...report, damaged: report.damaged + hidden };
+  report.damaged += hidden;
+  return topics;
 }
 
 /** Compares what should be there with what is found by its key; returns how many index entries are still missing. */
@@ -118,10 +168,13 @@ async function removeStrays(
   let kept = 0;
   for await (const chunk of store.database.entries(range)) {
     const strays: Operation[] = [];
-    for (const [key, value] of chunk) {
+    const keys = chunk.map(([key, value]) => {
       const id = idOfEntry(key, value);
-      // The ids in memory were read from the messages themselves.
-      if (id === undefined || !store.has(id)) strays.push({ type: 'del', key });
+      return id === undefined ? NO_MESSAGE : messageKey(id);
+    });
+    const messages = await store.database.getMany(keys);
+    for (const [at, [key]] of chunk.entries()) {
+      if (messages[at] === undefined) strays.push({ type: 'del', key });
     }
     kept += chunk.length - strays.length;
     report.damaged += strays.length;
@@ -134,7 +187,10 @@ async function removeStrays(
 
 type IdOfEntry = (key: Uint8Array, value: Uint8Array) => Uint32Array | undefined;
 
-const INDEXES: readonly (readonly [KeyRange, IdOfEntry])[] = [
+/** A key under which nothing is ever written. */
+const NO_MESSAGE = new Uint8Array(1);
+
+const ENTRIES: readonly (readonly [KeyRange, IdOfEntry])[] = [
   [ALL_HASHES, idOfHashEntry],
   [ALL_TOPICS.pubsub, idOfKey],
   [ALL_TOPICS.content, idOfKey],

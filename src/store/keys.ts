@@ -8,6 +8,20 @@
  *   1 c topic key, id    → key of the message's pubsub topic
  *   1 q id               → bytes that did not hash to their id, kept for inspection
  *
+ * and the index of ids, whose values end in a check of their bytes (`page-codec.ts`; numbers are big-endian):
+ *
+ *   1 x                  → header: version, flags, next page, next block, count of all ids
+ *   1 d page             → directory: where a leaf begins, its count, patches, block and XOR of hashes
+ *   1 l page             → rows of the leaf, ascending, as they were when the page was last written whole
+ *   1 l page patch       → rows put in since, of one batch; patches are numbered from 1
+ *   1 s block            → coded symbols of a block, with the count and XOR of what they are the symbols of
+ *   1 t topic key        → how many messages a pubsub topic has
+ *
+ * Pages and blocks are numbers of four bytes, patches of one. All of it is written in the batch of the messages that
+ * it tells of; the symbols alone may be older, and are then of no use. Rows are looked up by their keys, and such a
+ * key is never written twice: a page that is written whole gets a new number. Of the others, which are written again
+ * and again, iterators give the newest value, and a look-up may not (see `Database.find`).
+ *
  * A topic key is the first 16 bytes of the topic's SHA-256: no table of topic numbers that could be reused for
  * another topic (W15), and no memory that a publisher of many topics could fill.
  */
@@ -31,8 +45,14 @@ const PUBSUB_TOPIC = 'p'.charCodeAt(0);
 const CONTENT_TOPIC = 'c'.charCodeAt(0);
 const QUARANTINE = 'q'.charCodeAt(0);
 const PROBE = 'w'.charCodeAt(0);
+const INDEX_HEADER = 'x'.charCodeAt(0);
+const DIRECTORY = 'd'.charCodeAt(0);
+const LEAF = 'l'.charCodeAt(0);
+const SYMBOLS = 's'.charCodeAt(0);
+const TOPIC_COUNT = 't'.charCodeAt(0);
 const HEAD = 2;
 const TIME_BYTES = 8;
+const NUMBER_BYTES = 4;
 
 export type TopicKind = 'pubsub' | 'content';
 
@@ -99,6 +119,42 @@ export class MessageKeys {
 /** A key that means nothing: written to see whether the disk takes writes again. */
 export const PROBE_KEY = head(PROBE, 0);
 
+export const INDEX_HEADER_KEY = head(INDEX_HEADER, 0);
+/** Bytes of the key of a message; one of another length is not the key of its id. */
+export const MESSAGE_KEY_BYTES = HEAD + ID_BYTES;
+
+export function directoryKey(page: number): Uint8Array {
+  return withNumber(DIRECTORY, page, 0);
+}
+
+/** The number in a key of the directory, a leaf or symbols. */
+export function numberOfKey(key: Uint8Array): number | undefined {
+  if (key.length < HEAD + NUMBER_BYTES) return undefined;
+  return new DataView(key.buffer, key.byteOffset).getUint32(HEAD);
+}
+
+/** Rows of a leaf: patch 0 is the page itself. */
+export function leafKey(page: number, patch = 0): Uint8Array {
+  const key = withNumber(LEAF, page, patch === 0 ? 0 : 1);
+  if (patch !== 0) key[HEAD + NUMBER_BYTES] = patch;
+  return key;
+}
+
+export function symbolsKey(block: number): Uint8Array {
+  return withNumber(SYMBOLS, block, 0);
+}
+
+export function topicCountKey(topic: Uint8Array): Uint8Array {
+  const key = head(TOPIC_COUNT, TOPIC_KEY_BYTES);
+  key.set(topic, HEAD);
+  return key;
+}
+
+/** The topic key in the key of a topic count or of a topic's entry. */
+export function topicOfKey(key: Uint8Array): Uint8Array {
+  return key.subarray(HEAD, HEAD + TOPIC_KEY_BYTES);
+}
+
 /** The id at the end of a message, quarantine or topic key. */
 export function idOfKey(key: Uint8Array): Uint32Array {
   const id = new Uint32Array(ID_WORDS);
@@ -124,6 +180,19 @@ export const ALL_TOPICS: Readonly<Record<TopicKind, KeyRange>> = {
   content: prefixRange(CONTENT_TOPIC),
 };
 
+export const ALL_DIRECTORY: KeyRange = prefixRange(DIRECTORY);
+export const ALL_LEAVES: KeyRange = prefixRange(LEAF);
+export const ALL_SYMBOLS: KeyRange = prefixRange(SYMBOLS);
+export const ALL_TOPIC_COUNTS: KeyRange = prefixRange(TOPIC_COUNT);
+/** Everything of the index; the header, which tells whether the rest is whole, comes first. */
+export const ALL_INDEX: readonly KeyRange[] = [
+  prefixRange(INDEX_HEADER),
+  ALL_DIRECTORY,
+  ALL_LEAVES,
+  ALL_SYMBOLS,
+  ALL_TOPIC_COUNTS,
+];
+
 export function topicRange(
   kind: TopicKind,
   topic: Uint8Array,
@@ -145,6 +214,12 @@ function head(letter: number, rest: number): Uint8Array {
   const key = new Uint8Array(HEAD + rest);
   key[0] = FORMAT;
   key[1] = letter;
+  return key;
+}
+
+function withNumber(letter: number, number: number, more: number): Uint8Array {
+  const key = head(letter, NUMBER_BYTES + more);
+  new DataView(key.buffer).setUint32(HEAD, number);
   return key;
 }
 

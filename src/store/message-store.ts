@@ -1,41 +1,22 @@
 /**
- * The message store: messages by (timestamp, hash) with their indexes in LevelDB, and the ordered index of ids in
- * memory. What is acknowledged is on the disk; what is served was hashed again on the way out.
+ * The message store: messages by (timestamp, hash) with their entries in LevelDB, and the ordered index of their
+ * ids. What is acknowledged is on the disk; what is served was hashed again on the way out.
  */
 import { join } from 'node:path';
-import { DigestTree } from '../core/digest-tree.ts';
 import type { RangeIndex } from '../core/range-index.ts';
-import { isEverything, type Scope } from '../core/scope.ts';
-import {
-  boundAt,
-  HASH_WORDS,
-  hashOf,
-  ID_WORDS,
-  readHashWords,
-  readIdBytes,
-  SyncIdList,
-} from '../core/sync-id.ts';
+import type { Scope } from '../core/scope.ts';
+import { boundAt, type SyncIdList } from '../core/sync-id.ts';
 import { LacunaError, toLacunaError } from '../errors.ts';
-import { LIMITS } from '../limits.ts';
 import type { AppendResult, Clock, Logger, MessageStore, Sha256, StoredMessage } from '../ports.ts';
 import { asBuffer, MessageView } from '../wire/waku-message.ts';
-import { type Batch, Database, type Operation } from './database.ts';
-import {
-  ALL_MESSAGES,
-  ALL_QUARANTINED,
-  hashKey,
-  hashKeyOf,
-  idOfKey,
-  MessageKeys,
-  messageKey,
-  messageRange,
-  quarantineKey,
-  type TopicKind,
-  topicKey,
-  topicRange,
-} from './keys.ts';
+import { Amendment, MessagePutter, NewMessage, Removal, type StoreChange } from './changes.ts';
+import { Database, type Operation } from './database.ts';
+import { ALL_MESSAGES, ALL_QUARANTINED, idOfKey, messageKey, PROBE_KEY } from './keys.ts';
+import { MessageReader, type StoreEntry } from './message-reader.ts';
+import { idsOfScope } from './scope-ids.ts';
 import { newSidecar, readSidecar, type Sidecar, writeSidecar } from './sidecar.ts';
-import { type Change, Writer } from './writer.ts';
+import { type IndexLimits, StoreIndex } from './store-index.ts';
+import { Writer } from './writer.ts';
 
 export interface StoreOptions {
   readonly directory: string;
@@ -46,48 +27,56 @@ export interface StoreOptions {
   readonly sha256: Sha256;
   /** Lets a test stand between the store and its database. */
   readonly openDatabase?: typeof Database.open;
+  /** Lets a test reach the limits of the index with few messages. */
+  readonly index?: IndexLimits;
 }
 
-/** A message as it lies in the store, checked against its identity; `MessageView` reads it. */
-export interface StoreEntry {
-  readonly id: Uint32Array;
-  readonly encoded: Buffer;
-}
-
-const LOOKUPS_SIDE_BY_SIDE = 4;
-const TOPIC_KEYS_REMEMBERED = 1_000;
 /** Stored since the sidecar was written, before it is written again. */
 const MESSAGES_UNREMEMBERED_MAX = 10_000;
-/** About what an index entry weighs in a write group. */
-const INDEX_ENTRY_BYTES = 128;
 
 export class LevelMessageStore implements MessageStore {
   readonly database: Database;
+  readonly putter: MessagePutter;
+  readonly storeIndex: StoreIndex;
   readonly #options: StoreOptions;
-  readonly #writer: Writer;
-  #tree: DigestTree;
-  readonly #topicKeys = new Map<string, Uint8Array>();
-  /** Reused for every message that is checked. */
-  readonly #view = new MessageView();
-  readonly #keys = new MessageKeys();
-  readonly #hashed = new Uint32Array(HASH_WORDS);
+  readonly #writer: Writer<StoreChange>;
+  readonly #reader: MessageReader;
   #sidecar: Sidecar;
   #remembering: Promise<void> | undefined;
   #quarantined = 0;
 
-  private constructor(options: StoreOptions, database: Database, tree: DigestTree, sidecar: Sidecar) {
+  private constructor(options: StoreOptions, database: Database, sidecar: Sidecar) {
+    const { clock, log, sha256 } = options;
     this.#options = options;
     this.database = database;
-    this.#tree = tree;
     this.#sidecar = sidecar;
-    this.#writer = new Writer(database, options.clock, options.log);
+    this.putter = new MessagePutter(sha256);
+    this.storeIndex = new StoreIndex({
+      ...options.index,
+      database,
+      clock,
+      log,
+      onDamage: (error) => this.#mendIndex(error.message),
+    });
+    this.#reader = new MessageReader({
+      database,
+      sha256,
+      log,
+      onDamaged: (id, encoded) => this.#setAside(id, encoded),
+      isIndexed: (id) => this.has(id),
+    });
+    const target = {
+      write: (changes: readonly StoreChange[]) => this.#write(changes),
+      recover: (signal: AbortSignal) => this.#recover(signal),
+    };
+    this.#writer = new Writer(target, clock, log);
   }
 
   /**
    * @throws LacunaError STORE_MISSING, STORE_LOCKED, STORE_FORMAT, STORE_DAMAGED.
    */
   static async open(options: StoreOptions): Promise<LevelMessageStore> {
-    const { directory, log } = options;
+    const { directory } = options;
     const sidecar = await readSidecar(directory);
     if (sidecar === undefined && !options.create) {
       throw new LacunaError('STORE_MISSING', `no store in ${directory}`);
@@ -95,29 +84,21 @@ export class LevelMessageStore implements MessageStore {
     const openDatabase = options.openDatabase ?? Database.open;
     const database = await openDatabase(join(directory, 'store'), sidecar === undefined, sidecar?.books);
     try {
-      const tree = await loadTreeIfReadable(database);
       const known = sidecar ?? newSidecar(options.clock.nowMs());
-      const store = new LevelMessageStore(options, database, tree ?? new DigestTree(), known);
-      if (tree === undefined) {
-        log.error({ code: 'STORE_DAMAGED' }, 'the store cannot be read: keeping what can be');
-        await store.rebuild();
-      }
-      if (store.lost > 0) {
-        log.error(
-          { code: 'STORE_DAMAGED', lost: store.lost },
-          'messages were lost: sync with a peer to get them back',
-        );
-      }
+      const store = new LevelMessageStore(options, database, known);
+      // Whatever LevelDB lost, the messages themselves say best what is left.
+      if (database.repaired) store.storeIndex.distrust('the database was repaired');
+      await store.#load();
       await store.#remember();
       return store;
     } catch (error) {
       await database.close();
-      throw error;
+      throw toLacunaError(error, 'IO');
     }
   }
 
   get count(): number {
-    return this.#tree.count;
+    return this.storeIndex.tree.count;
   }
 
   get storeId(): string {
@@ -140,84 +121,56 @@ export class LevelMessageStore implements MessageStore {
 
   /** Messages that were here once and are not any more, as far as the sidecar remembers. */
   get lost(): number {
-    return Math.max(0, this.#sidecar.count - this.#tree.count);
+    return Math.max(0, this.#sidecar.count - this.count);
   }
 
   /** After a repair: what is lost is lost, and is not told again. */
   async acceptLoss(): Promise<void> {
-    this.#sidecar = { ...this.#sidecar, count: this.#tree.count };
+    this.#sidecar = { ...this.#sidecar, count: this.count };
     await this.#remember();
   }
 
   /** Writes out what waits, remembers the count, and lets go of the files. */
   async close(): Promise<void> {
+    const wasWritable = this.writable;
     await this.#writer.close();
+    if (wasWritable) await this.#saveSymbols();
     await this.#remembering;
     await this.database.close();
     // Last: LevelDB may add to its list of tables until it is closed.
     await this.#remember();
   }
 
+  /** @throws LacunaError STORE_DAMAGED, STORE_CLOSED where rows of the index have to be read and cannot be. */
   has(id: Uint32Array): boolean {
-    return this.#tree.has(id);
+    return this.storeIndex.tree.has(id);
   }
 
   async append(messages: readonly StoredMessage[]): Promise<AppendResult> {
-    const stored = await this.#writer.submit(
-      messages.map((message) => new NewMessage(this, this.#tree, message)),
-    );
-    if (this.#tree.count >= this.#sidecar.count + MESSAGES_UNREMEMBERED_MAX) this.#rememberLater();
+    const stored = await this.#writer.submit(messages.map((message) => new NewMessage(this.putter, message)));
+    if (this.count >= this.#sidecar.count + MESSAGES_UNREMEMBERED_MAX) this.#rememberLater();
     return { stored, duplicate: messages.length - stored };
   }
 
   /** How many messages lie in `[sinceNs, untilNs)`. */
   countBetween(sinceNs: bigint, untilNs: bigint): number {
-    return this.#tree.rank(boundAt(untilNs)) - this.#tree.rank(boundAt(sinceNs));
+    const { tree } = this.storeIndex;
+    return tree.rank(boundAt(untilNs)) - tree.rank(boundAt(sinceNs));
   }
 
   async index(scope: Scope, sinceNs: bigint, untilNs: bigint): Promise<RangeIndex> {
-    if (isEverything(scope)) return this.#tree.snapshot();
-    const byPubsub = scope.pubsubTopics.length > 0;
-    const kind: TopicKind = byPubsub ? 'pubsub' : 'content';
-    const topics = byPubsub ? scope.pubsubTopics : scope.contentTopics;
-    const wanted = byPubsub && scope.contentTopics.length > 0 ? this.#keySet(scope.contentTopics) : undefined;
-    const ids = new SyncIdList();
-    for (const topic of new Set(topics)) {
-      const range = topicRange(kind, this.#topicKey(topic), boundAt(sinceNs), boundAt(untilNs));
-      for await (const entries of this.database.entries(range)) {
-        for (const [key, otherTopic] of entries) {
-          if (wanted !== undefined && !wanted.has(latin1(otherTopic))) continue;
-          const id = idOfKey(key);
-          if (this.#tree.has(id)) ids.push(id, 0);
-        }
-      }
-    }
-    return DigestTree.from(ids);
+    if (this.#writer.state === 'closed') throw new LacunaError('STORE_CLOSED', 'the store is closed');
+    const source = { database: this.database, index: this.storeIndex, putter: this.putter };
+    return await idsOfScope(source, scope, sinceNs, untilNs);
   }
 
-  async *read(ids: SyncIdList): AsyncGenerator<Uint8Array> {
-    for (let row = 0; row < ids.count; row += LIMITS.readBatchMessages) {
-      const batch = ids.slice(row, Math.min(row + LIMITS.readBatchMessages, ids.count));
-      const keys = Array.from({ length: batch.count }, (_, index) =>
-        messageKey(batch.words, index * ID_WORDS),
-      );
-      const values = await this.database.getMany(keys);
-      for (const [index, value] of values.entries()) {
-        if (value === undefined) continue;
-        const id = batch.at(index);
-        if (this.#check(id, asBuffer(value)) !== undefined) yield value;
-      }
-    }
+  read(ids: SyncIdList): AsyncGenerator<Uint8Array> {
+    return this.#reader.read(ids);
   }
 
   /** Messages by hash, in the order asked for; unknown ones are left out. */
   async readByHash(hashes: readonly Uint8Array[]): Promise<StoreEntry[]> {
-    const found: StoreEntry[] = [];
-    for (let from = 0; from < hashes.length; from += LIMITS.readBatchMessages) {
-      const batch = hashes.slice(from, from + LIMITS.readBatchMessages);
-      found.push(...(await this.#readBatchByHash(batch)));
-    }
-    return found;
+    return await this.#reader.readByHash(hashes);
   }
 
   /**
@@ -225,82 +178,112 @@ export class LevelMessageStore implements MessageStore {
    * during the call. Yields now and then, with how many were visited since, so that the caller can pass on what it
    * gathered; nothing is read ahead of a caller that does not ask.
    */
-  async *scan(
+  scan(
     sinceNs: bigint,
     untilNs: bigint,
     visit: (id: Uint32Array, view: MessageView) => void,
   ): AsyncGenerator<number> {
-    const range = messageRange(boundAt(sinceNs), boundAt(untilNs));
-    for await (const chunk of this.database.entries(range)) {
-      let visited = 0;
-      for (const [key, encoded] of chunk) {
-        const id = idOfKey(key);
-        if (this.#check(id, asBuffer(encoded)) === undefined) continue;
-        visit(id, this.#view);
-        visited += 1;
-      }
-      yield visited;
-    }
+    return this.#reader.scan(sinceNs, untilNs, visit);
   }
 
   /** Whether the bytes are a message that hashes to the id. */
-  isWhole({ id, encoded }: StoreEntry): boolean {
-    try {
-      const view = this.#view.read(encoded);
-      if (view.timeHigh !== id[0] || view.timeLow >>> 0 !== id[1]) return false;
-      readHashWords(view.hash(this.#options.sha256), 0, this.#hashed, 0);
-    } catch {
-      return false;
-    }
-    for (let word = 0; word < HASH_WORDS; word++) {
-      if (this.#hashed[word] !== id[ID_WORDS - HASH_WORDS + word]) return false;
-    }
-    return true;
+  isWhole(entry: StoreEntry): boolean {
+    return this.#reader.isWhole(entry);
   }
 
   /**
    * Sets bytes aside that do not hash to their id: they leave the index, so that a session finds the message
-   * missing and fetches it again.
+   * missing and fetches it again. Without bytes, the same for a message that is not there.
    */
-  async quarantine(id: Uint32Array, encoded: Uint8Array): Promise<void> {
-    const change: Change = {
-      bytes: encoded.length,
-      removes: true,
-      verifyKey: () => quarantineKey(id),
-      wanted: () => this.#tree.has(id),
-      putInto(batch) {
-        batch.put(quarantineKey(id), encoded);
-        batch.del(messageKey(id));
-        batch.del(hashKey(id));
-      },
-      applied: () => this.#tree.remove(id),
-    };
-    this.#quarantined += await this.#writer.submit([change]);
+  async quarantine(id: Uint32Array, encoded: Uint8Array | undefined): Promise<void> {
+    if (encoded === undefined) {
+      const key = messageKey(id);
+      const found = await this.database.find(key);
+      // Written again, it is found by its key again.
+      if (found !== undefined) return await this.amend([{ type: 'put', key, value: found }]);
+    }
+    const removal = new Removal(this.database, this.storeIndex.topics, id, encoded);
+    this.#quarantined += await this.#writer.submit([removal]);
   }
 
-  /** Writes and removes index entries, for a repair. */
+  /** Writes and removes single records, for a repair. */
   async amend(operations: readonly Operation[]): Promise<void> {
-    const [first] = operations;
-    if (first === undefined) return;
-    const change: Change = {
-      bytes: operations.length * INDEX_ENTRY_BYTES,
-      verifyKey: () => first.key,
-      wanted: () => true,
-      putInto(batch) {
-        for (const operation of operations) {
-          if (operation.type === 'put') batch.put(operation.key, operation.value);
-          else batch.del(operation.key);
-        }
-      },
-      applied: () => true,
-    };
-    await this.#writer.submit([change]);
+    if (operations.length > 0) await this.#writer.submit([new Amendment(operations)]);
+  }
+
+  /** The operations that put a message and its entries into the store; the message is first. */
+  operationsFor(stored: StoredMessage): Operation[] {
+    return this.putter.operationsFor(stored);
   }
 
   /** Copies every whole message that can be read into a new database, with new indexes, and goes on with that one. */
   async rebuild(): Promise<void> {
     await this.database.replace((fresh) => this.#copyReadable(fresh));
-    this.#tree = await loadTree(this.database);
+    await this.storeIndex.load();
+  }
+
+  /** Builds the index anew from the messages; resolves when that is done. */
+  async rebuildIndex(reason: string): Promise<void> {
+    this.#mendIndex(reason);
+    await this.#writer.recovered();
+    if (this.fault !== undefined) throw this.fault;
+  }
+
+  async #write(changes: readonly StoreChange[]): Promise<boolean[]> {
+    const staged = this.storeIndex.begin();
+    const isNeeded = changes.map((change) => change.applyTo(staged));
+    if (!isNeeded.includes(true)) return isNeeded;
+    await this.database.write((batch) => {
+      for (const [at, change] of changes.entries()) if (isNeeded[at]) change.putInto(batch);
+      this.storeIndex.stage(staged, batch);
+    });
+    this.storeIndex.adopt(staged);
+    return isNeeded;
+  }
+
+  async #recover(signal: AbortSignal): Promise<void> {
+    await this.database.reopen();
+    await this.database.write((batch) => batch.put(PROBE_KEY, new Uint8Array()));
+    await this.#load(signal);
+  }
+
+  /** Brings the index; where not even the messages can be read, keeps what can be. */
+  async #load(signal?: AbortSignal): Promise<void> {
+    const { log } = this.#options;
+    const lostBefore = this.lost;
+    try {
+      await this.storeIndex.load(signal);
+    } catch (error) {
+      if (toLacunaError(error).code !== 'STORE_DAMAGED') throw error;
+      log.error({ code: 'STORE_DAMAGED' }, 'the store cannot be read: keeping what can be');
+      await this.rebuild();
+    }
+    if (this.lost > 0 && (signal === undefined || this.lost !== lostBefore)) {
+      log.error(
+        { code: 'STORE_DAMAGED', lost: this.lost },
+        'messages were lost: sync with a peer to get them back',
+      );
+    }
+  }
+
+  /** Nothing is written until the index was built anew from the messages. */
+  #mendIndex(reason: string): void {
+    this.storeIndex.distrust(reason);
+    if (this.#writer.state !== 'ready') return;
+    this.#options.log.error(
+      { code: 'STORE_DAMAGED', error: reason },
+      'the index is not what it should be: it is built anew from the messages',
+    );
+    this.#writer.latch(new LacunaError('STORE_FAULT', `the index is built anew: ${reason}`));
+  }
+
+  #setAside(id: Uint32Array, encoded: Uint8Array | undefined): void {
+    this.quarantine(id, encoded).catch((error: unknown) => {
+      this.#options.log.warn(
+        { error: toLacunaError(error).message },
+        'a damaged message could not be set aside',
+      );
+    });
   }
 
   async #copyReadable(fresh: Database): Promise<void> {
@@ -310,7 +293,8 @@ export class LevelMessageStore implements MessageStore {
         .map(([key, encoded]) => ({ id: idOfKey(key), encoded: asBuffer(encoded) }))
         .filter((entry) => this.isWhole(entry));
       await fresh.write((batch) => {
-        for (const entry of whole) this.putInto(batch, { ...entry, ...topics.read(entry.encoded).topics() });
+        for (const entry of whole)
+          this.putter.putInto(batch, { ...entry, ...topics.read(entry.encoded).topics() });
       });
     }
     for await (const chunk of this.database.readable(ALL_QUARANTINED)) {
@@ -320,33 +304,18 @@ export class LevelMessageStore implements MessageStore {
     }
   }
 
-  /** The operations that put a message and its index entries into the store; the message is first. */
-  operationsFor(stored: StoredMessage): Operation[] {
-    const operations: Operation[] = [];
-    this.putInto(
-      {
-        put: (key, value) => operations.push({ type: 'put', key: key.slice(), value: value.slice() }),
-        del: (key) => operations.push({ type: 'del', key: key.slice() }),
-      },
-      stored,
-    );
-    return operations;
-  }
-
-  putInto(batch: Batch, { id, encoded, pubsubTopic, contentTopic }: StoredMessage): void {
-    const pubsub = this.#topicKey(pubsubTopic);
-    const content = this.#topicKey(contentTopic);
-    const keys = this.#keys.set(id, pubsub, content);
-    batch.put(keys.message, encoded);
-    batch.put(keys.hash, keys.time);
-    batch.put(keys.pubsub, content);
-    batch.put(keys.content, pubsub);
+  async #saveSymbols(): Promise<void> {
+    try {
+      await this.storeIndex.saveSymbols();
+    } catch (error) {
+      this.#options.log.warn({ error: toLacunaError(error).message }, 'symbols will have to be made again');
+    }
   }
 
   /** Writes the sidecar anew. */
   async #remember(): Promise<void> {
     await this.#remembering;
-    const count = Math.max(this.#sidecar.count, this.#tree.count);
+    const count = Math.max(this.#sidecar.count, this.count);
     this.#sidecar = { ...this.#sidecar, count, books: await this.database.books() };
     await writeSidecar(this.#options.directory, this.#sidecar);
   }
@@ -361,130 +330,4 @@ export class LevelMessageStore implements MessageStore {
         this.#remembering = undefined;
       });
   }
-
-  /**
-   * Two look-ups, hash to time and id to message. LevelDB answers one `getMany` on one thread: several run side by
-   * side, and while some are out, the answers of others are hashed here.
-   */
-  async #readBatchByHash(hashes: readonly Uint8Array[]): Promise<StoreEntry[]> {
-    const size = Math.ceil(hashes.length / LOOKUPS_SIDE_BY_SIDE);
-    const parts: (readonly Uint8Array[])[] = [];
-    for (let from = 0; from < hashes.length; from += size) parts.push(hashes.slice(from, from + size));
-    const found = await Promise.all(parts.map((part) => this.#readPartByHash(part)));
-    return found.flat();
-  }
-
-  async #readPartByHash(hashes: readonly Uint8Array[]): Promise<StoreEntry[]> {
-    const times = await this.database.getMany(hashes.map(hashKeyOf));
-    const ids: Uint32Array[] = [];
-    for (const [index, time] of times.entries()) {
-      if (time?.length === 8) ids.push(idFrom(time, hashes[index]!));
-    }
-    const values = await this.database.getMany(ids.map((id) => messageKey(id)));
-    const entries: StoreEntry[] = [];
-    for (const [index, encoded] of values.entries()) {
-      if (encoded === undefined) continue;
-      const id = ids[index]!;
-      const entry = this.#check(id, asBuffer(encoded));
-      if (entry !== undefined) entries.push(entry);
-    }
-    return entries;
-  }
-
-  /** The entry, if the bytes hash to the id; else they are set aside. */
-  #check(id: Uint32Array, encoded: Buffer): StoreEntry | undefined {
-    const entry = { id, encoded };
-    if (this.isWhole(entry)) return entry;
-    this.#options.log.error(
-      { code: 'STORE_DAMAGED', messageHash: `0x${Buffer.from(hashOf(id)).toString('hex')}` },
-      'a stored message does not hash to its identity: set aside, to be fetched again',
-    );
-    this.quarantine(id, encoded).catch((error: unknown) => {
-      this.#options.log.warn(
-        { error: toLacunaError(error).message },
-        'a damaged message could not be set aside',
-      );
-    });
-    return undefined;
-  }
-
-  #topicKey(topic: string): Uint8Array {
-    const known = this.#topicKeys.get(topic);
-    if (known !== undefined) return known;
-    if (this.#topicKeys.size >= TOPIC_KEYS_REMEMBERED) this.#topicKeys.clear();
-    const key = topicKey(topic, this.#options.sha256);
-    this.#topicKeys.set(topic, key);
-    return key;
-  }
-
-  #keySet(topics: readonly string[]): Set<string> {
-    return new Set(topics.map((topic) => latin1(this.#topicKey(topic))));
-  }
-}
-
-/** A message to be written; one small object for each, as thousands may wait. */
-class NewMessage implements Change {
-  readonly #store: LevelMessageStore;
-  readonly #tree: DigestTree;
-  readonly #message: StoredMessage;
-
-  constructor(store: LevelMessageStore, tree: DigestTree, message: StoredMessage) {
-    this.#store = store;
-    this.#tree = tree;
-    this.#message = message;
-  }
-
-  get bytes(): number {
-    return this.#message.encoded.length;
-  }
-
-  verifyKey(): Uint8Array {
-    return messageKey(this.#message.id);
-  }
-
-  wanted(): boolean {
-    return !this.#tree.has(this.#message.id);
-  }
-
-  putInto(batch: Batch): void {
-    this.#store.putInto(batch, this.#message);
-  }
-
-  applied(): boolean {
-    return this.#tree.insert(this.#message.id);
-  }
-}
-
-async function loadTreeIfReadable(database: Database): Promise<DigestTree | undefined> {
-  try {
-    return await loadTree(database);
-  } catch (error) {
-    if (toLacunaError(error).code === 'STORE_DAMAGED') return undefined;
-    throw error;
-  }
-}
-
-/** The ids come from the messages themselves, never from a record that a crash could have parted from them. */
-async function loadTree(database: Database): Promise<DigestTree> {
-  const ids = new SyncIdList();
-  for await (const keys of database.keys(ALL_MESSAGES)) {
-    for (const key of keys) {
-      const at = ids.pushEmpty();
-      readIdBytes(key, key.length - ID_WORDS * 4, ids.words, at);
-    }
-  }
-  return DigestTree.from(ids);
-}
-
-function idFrom(time: Uint8Array, hash: Uint8Array): Uint32Array {
-  const bytes = new Uint8Array(ID_WORDS * 4);
-  bytes.set(time);
-  bytes.set(hash, time.length);
-  const id = new Uint32Array(ID_WORDS);
-  readIdBytes(bytes, 0, id, 0);
-  return id;
-}
-
-function latin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }

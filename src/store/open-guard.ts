@@ -22,6 +22,12 @@ export interface Books {
   readonly sha256: string;
 }
 
+export interface Opened {
+  readonly level: LevelHandle;
+  /** Its books were made anew from what tables and logs were there. */
+  readonly repaired: boolean;
+}
+
 /** What opening writes beside the records of the log: new books, and a little more. */
 const SPARE_BYTES = 1024 * 1024;
 
@@ -34,27 +40,32 @@ export async function openGuarded(
   location: string,
   mayCreate: boolean,
   books: Books | undefined,
-): Promise<LevelHandle> {
+): Promise<Opened> {
   await finishReplacing(location);
   const files = await list(location);
   if (files.includes('CURRENT')) return await openOrRepair(location, books);
   if (files.some((file) => /\.(ldb|sst|log)$/.test(file))) {
     // Without CURRENT, LevelDB would take this for an empty folder and delete the tables.
-    await repairLevel(location);
-    return await openLevel(location, false);
+    return await repairAndOpen(location);
   }
   if (!mayCreate) throw new LacunaError('STORE_DAMAGED', `the database files are gone from ${location}`);
-  return await openLevel(location, true);
+  return { level: await openLevel(location, true), repaired: false };
 }
 
-async function openOrRepair(location: string, books: Books | undefined): Promise<LevelHandle> {
+async function openOrRepair(location: string, books: Books | undefined): Promise<Opened> {
   try {
-    if (books === undefined || (await holds(location, books))) return await openLevel(location, false);
+    if (books === undefined || (await holds(location, books))) {
+      return { level: await openLevel(location, false), repaired: false };
+    }
   } catch (error) {
     if (toLacunaError(error).code !== 'STORE_DAMAGED') throw error;
   }
+  return await repairAndOpen(location);
+}
+
+async function repairAndOpen(location: string): Promise<Opened> {
   await repairLevel(location);
-  return await openLevel(location, false);
+  return { level: await openLevel(location, false), repaired: true };
 }
 
 /** Opens as it is. The handle is made here and not before: making one begins to open it. */

@@ -2,33 +2,25 @@
  * The one writer of the store. At most one batch is in flight; what arrives meanwhile forms the next one, so
  * that many small appends share one sync. A change is acknowledged after its batch is on the disk, and only then
  * is it seen in the index. A failed write latches a fault: everything waiting is refused, and nothing is taken
- * until the database was closed, reopened and has taken a write again.
+ * until the database was closed, reopened and has taken a write again. So does an index that is found damaged.
  */
 import { LacunaError, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { Clock, Logger } from '../ports.ts';
-import type { Batch } from './database.ts';
-import { PROBE_KEY } from './keys.ts';
 
 /** One thing to be written whole: a message with its index entries, or a removal with them. */
 export interface Change {
   readonly bytes: number;
-  /** A removal shares no batch with messages: whether one of those is known is then asked before it or after it. */
+  /** A removal shares no batch with messages: the bytes that it sets aside are then never those of a newer one. */
   readonly removes?: boolean;
-  /** False when there is nothing to do, as the message is known. Asked just before writing. */
-  wanted(): boolean;
-  putInto(batch: Batch): void;
-  /** Called when the operations are on the disk. Returns false when the same was written by another change. */
-  applied(): boolean;
-  /** After a failed write and a reopen, the key that tells whether it reached the disk all the same. */
-  verifyKey(): Uint8Array;
 }
 
-/** What the writer needs of the database. */
-export interface WritableDatabase {
-  write(fill: (batch: Batch) => void): Promise<void>;
-  reopen(): Promise<void>;
-  get(key: Uint8Array): Promise<Uint8Array | undefined>;
+/** Where groups of changes go. */
+export interface GroupTarget<C> {
+  /** Resolves when the group is on the disk, whole; tells of each change whether there was something to write. */
+  write(changes: readonly C[]): Promise<readonly boolean[]>;
+  /** Makes everything right again after a write failed, whichever way it went; or rejects, to be asked again. */
+  recover(signal: AbortSignal): Promise<void>;
 }
 
 interface Ticket {
@@ -38,19 +30,19 @@ interface Ticket {
   readonly reject: (error: LacunaError) => void;
 }
 
-interface Queued {
-  readonly change: Change;
+interface Queued<C> {
+  readonly change: C;
   readonly ticket: Ticket;
 }
 
 export type WriterState = 'ready' | 'faulted' | 'closed';
 
-export class Writer {
-  readonly #database: WritableDatabase;
+export class Writer<C extends Change> {
+  readonly #target: GroupTarget<C>;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #stop = new AbortController();
-  #queue: Queued[] = [];
+  #queue: Queued<C>[] = [];
   #queuedBytes = 0;
   #state: WriterState = 'ready';
   #running: Promise<void> | undefined;
@@ -58,8 +50,8 @@ export class Writer {
   #closing = false;
   #fault: LacunaError | undefined;
 
-  constructor(database: WritableDatabase, clock: Clock, log: Logger) {
-    this.#database = database;
+  constructor(target: GroupTarget<C>, clock: Clock, log: Logger) {
+    this.#target = target;
     this.#clock = clock;
     this.#log = log;
   }
@@ -78,7 +70,7 @@ export class Writer {
    *
    * @throws LacunaError STORE_FAULT, STORE_BUSY, STORE_CLOSED.
    */
-  submit(changes: readonly Change[]): Promise<number> {
+  submit(changes: readonly C[]): Promise<number> {
     const refusal = this.#refusal(changes.length);
     if (refusal !== undefined) return Promise.reject(refusal);
     if (changes.length === 0) return Promise.resolve(0);
@@ -90,6 +82,22 @@ export class Writer {
       }
       this.#running ??= this.#run();
     });
+  }
+
+  /** Refuses everything until the target has recovered. What is in flight may still be acknowledged. */
+  latch(fault: LacunaError): void {
+    if (this.#state !== 'ready') return;
+    this.#fault = fault;
+    this.#state = 'faulted';
+    this.#refuseQueued(fault);
+    this.#recovering = this.#recover().finally(() => {
+      this.#recovering = undefined;
+    });
+  }
+
+  /** Resolves when nothing is being recovered from any more, or the store is closed. */
+  async recovered(): Promise<void> {
+    await this.#recovering;
   }
 
   /** Takes no more, and waits for what is queued. */
@@ -118,7 +126,7 @@ export class Writer {
     this.#running = undefined;
   }
 
-  #takeGroup(): Queued[] {
+  #takeGroup(): Queued<C>[] {
     let bytes = 0;
     let size = 0;
     while (size < this.#queue.length && size < LIMITS.writeGroupMessages && bytes < LIMITS.writeGroupBytes) {
@@ -131,35 +139,31 @@ export class Writer {
     return this.#queue.splice(0, size);
   }
 
-  async #writeGroup(group: readonly Queued[]): Promise<void> {
-    const wanted = group.filter(({ change }) => change.wanted());
+  async #writeGroup(group: readonly Queued<C>[]): Promise<void> {
+    let written: readonly boolean[];
     try {
-      if (wanted.length > 0) {
-        await this.#database.write((batch) => {
-          for (const { change } of wanted) change.putInto(batch);
-        });
-      }
+      written = await this.#target.write(group.map(({ change }) => change));
     } catch (error) {
-      this.#latch(error, group, wanted);
+      this.#failed(error, group);
       return;
     }
-    for (const { change, ticket } of wanted) if (change.applied()) ticket.written += 1;
-    for (const { ticket } of group) {
+    for (const [index, { ticket }] of group.entries()) {
+      if (written[index]) ticket.written += 1;
       ticket.left -= 1;
       if (ticket.left === 0) ticket.resolve(ticket.written);
     }
   }
 
-  #latch(error: unknown, group: readonly Queued[], unsure: readonly Queued[]): void {
+  #failed(error: unknown, group: readonly Queued<C>[]): void {
     const cause = toLacunaError(error, 'STORE_FAULT');
-    this.#fault = new LacunaError('STORE_FAULT', `a write failed: ${cause.message}`, { cause: error });
-    this.#state = 'faulted';
-    this.#log.error({ code: 'STORE_FAULT', error: cause.message }, 'write failed: reopening the store');
-    for (const { ticket } of group) ticket.reject(this.#fault);
-    this.#refuseQueued(this.#fault);
-    this.#recovering = this.#recover(unsure).finally(() => {
-      this.#recovering = undefined;
-    });
+    const fault = new LacunaError('STORE_FAULT', `a write failed: ${cause.message}`, { cause: error });
+    // The index was found damaged before anything was written: it has been latched, and will be mended.
+    const isDamage = cause.code === 'STORE_DAMAGED';
+    if (this.#state === 'ready') {
+      this.#log.error({ code: fault.code, error: cause.message }, 'write failed: reopening the store');
+    }
+    this.latch(fault);
+    for (const { ticket } of group) ticket.reject(isDamage ? cause : fault);
   }
 
   #refuseQueued(error: LacunaError): void {
@@ -169,16 +173,14 @@ export class Writer {
     for (const { ticket } of queued) ticket.reject(error);
   }
 
-  async #recover(unsure: readonly Queued[]): Promise<void> {
+  async #recover(): Promise<void> {
+    // What is in flight is written or fails; what comes of it is part of what is to be made right.
+    await this.#running;
     let delayMs: number = LIMITS.reopenDelayMs;
     while (this.#state === 'faulted') {
       try {
         await this.#clock.sleep(delayMs, this.#stop.signal);
-        await this.#database.reopen();
-        await this.#database.write((batch) => batch.put(PROBE_KEY, new Uint8Array()));
-        for (const { change } of unsure) {
-          if ((await this.#database.get(change.verifyKey())) !== undefined) change.applied();
-        }
+        await this.#target.recover(this.#stop.signal);
         if (this.#state !== 'faulted') return;
         this.#state = 'ready';
         this.#fault = undefined;

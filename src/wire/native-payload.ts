@@ -70,7 +70,7 @@ export function encodeNativePayload(payload: NativePayload): Uint8Array {
   return writer.finish();
 }
 
-/** @throws LacunaError WIRE_TRUNCATED, WIRE_VARINT, WIRE_TYPE, WIRE_LIMIT, WIRE_FIELD_INVALID */
+/** @throws LacunaError WIRE_TRUNCATED, WIRE_VARINT, WIRE_OVERFLOW, WIRE_TYPE, WIRE_LIMIT, WIRE_FIELD_INVALID */
 export function decodeNativePayload(bytes: Uint8Array): NativePayload {
   const reader = new PayloadReader(bytes);
   const flags = reader.byte();
@@ -215,6 +215,7 @@ class PayloadWriter extends ByteWriter {
 class PayloadReader extends ByteReader {
   #previous = 0n;
   #parts = 0;
+  #answers = 0;
 
   expectEnd(): void {
     if (this.left > 0) throw new LacunaError('WIRE_FIELD_INVALID', `${this.left} bytes after the payload`);
@@ -237,7 +238,9 @@ class PayloadReader extends ByteReader {
   }
 
   answers(): Answer[] {
-    const count = this.length(COUNT_BYTES, LIMITS.nativeParts);
+    // One byte may stand for 32 answers, and there are several lists of them: all together are limited.
+    const count = this.length(COUNT_BYTES, LIMITS.nativeParts - this.#answers);
+    this.#answers += count;
     const answers: Answer[] = [];
     while (answers.length < count) {
       const head = this.byte();
@@ -357,7 +360,9 @@ class PayloadReader extends ByteReader {
   #words(count: number): Uint32Array {
     const bytes = this.take(count * WORD_BYTES);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    return Uint32Array.from({ length: count }, (_, word) => view.getUint32(word * WORD_BYTES, true));
+    const words = new Uint32Array(count);
+    for (let word = 0; word < count; word++) words[word] = view.getUint32(word * WORD_BYTES, true);
+    return words;
   }
 }
 

@@ -4,7 +4,12 @@
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { BLOCK_LEAVES } from '../../src/core/block.ts';
 import { DigestTree } from '../../src/core/digest-tree.ts';
+import { KEYED_SUM_WORDS, KeyedSums } from '../../src/core/keyed-sums.ts';
+import { LEAF_ROWS } from '../../src/core/leaf.ts';
+import { addKeyedHashes } from '../../src/core/siphash.ts';
+import { addSymbols, SYMBOL_WORDS } from '../../src/core/symbols.ts';
 import {
   boundAt,
   compareIds,
@@ -76,6 +81,45 @@ function expectAlike(tree: DigestTree, array: SortedArray, chance: Chance, quest
   }
 }
 
+/** As many symbols as leaves and blocks keep of their ids, and one more or less: each comes from another place. */
+const SYMBOL_COUNTS = [1, 64, 255, 256, 257, 4_095, 4_096, 4_097];
+
+/** Symbols and keyed sums of ranges of all kinds, against those of the same ids one by one. */
+function expectSumsAlike(
+  tree: DigestTree,
+  array: SortedArray,
+  chance: Chance,
+  questions: number,
+  keyed = new KeyedSums(KEY),
+): void {
+  for (let question = 0; question < questions; question++) {
+    const lower = question % 4 === 0 ? boundAt(0n) : someBound(array, chance);
+    const upper = question % 3 === 0 ? END_OF_TIME : someBound(array, chance);
+    const expected = SyncIdList.of(...array.range(lower, upper));
+    // What is in the symbols and sums already stays in.
+    const begun = Uint32Array.from({ length: chance.pick(SYMBOL_COUNTS) * SYMBOL_WORDS }, () =>
+      chance.word(),
+    );
+    const symbols = begun.slice();
+    tree.addSymbols(lower, upper, symbols);
+    addSymbols(expected.words, 0, expected.count, begun);
+    if (!isSame(symbols, begun)) expect.fail(`other symbols, of ${begun.length / SYMBOL_WORDS}`);
+    const start = Uint32Array.from({ length: KEYED_SUM_WORDS }, () => chance.word());
+    const sum = start.slice();
+    tree.addKeyed(lower, upper, keyed, sum);
+    addKeyedHashes(expected.words, 0, expected.count, KEY, start);
+    expect(sum).toEqual(start);
+  }
+}
+
+const KEY = Uint32Array.of(1, 2, 3, 4);
+const END_OF_TIME = new Uint32Array(ID_WORDS).fill(0xffff_ffff);
+END_OF_TIME[0] = 0x7fff_ffff;
+
+function isSame(a: Uint32Array, b: Uint32Array): boolean {
+  return a.length === b.length && a.every((word, at) => word === b[at]);
+}
+
 function xorOf(rows: readonly Uint32Array[]): Uint32Array {
   const xor = new Uint32Array(HASH_WORDS);
   for (const row of rows) {
@@ -116,6 +160,7 @@ describe('the digest tree', () => {
           if (chance.below(100) === 0) expectAlike(tree, array, chance, 2);
         }
         expectAlike(tree, array, chance, 20);
+        expectSumsAlike(tree, array, chance, 8);
       }),
       { numRuns: 60 },
     );
@@ -133,6 +178,7 @@ describe('the digest tree', () => {
     const tree = new DigestTree();
     for (const id of order(array.rows.slice())) expect(tree.insert(id)).toBe(true);
     expectAlike(tree, array, chance, 300);
+    expectSumsAlike(tree, array, chance, 30);
     const whole = tree.ids(boundAt(0n), boundAt(2n ** 63n - 1n));
     expect(textOf(whole)).toBe(textOf(SyncIdList.of(...array.rows)));
     for (const id of shuffled(array.rows, chance).slice(0, 5000)) {
@@ -140,6 +186,7 @@ describe('the digest tree', () => {
       array.remove(id);
     }
     expectAlike(tree, array, chance, 300);
+    expectSumsAlike(tree, array, chance, 30);
     for (const id of array.rows) expect(tree.remove(id)).toBe(true);
     expectAlike(tree, new SortedArray(), chance, 20);
   });
@@ -189,9 +236,119 @@ describe('the digest tree', () => {
           if (chance.below(2) === 0) expect(tree.remove(id)).toBe(array.remove(id));
           else expect(tree.insert(id)).toBe(array.insert(id));
         }
-        for (const { tree, array } of pairs) expectAlike(tree, array, chance, 10);
+        for (const { tree, array } of pairs) {
+          expectAlike(tree, array, chance, 10);
+          expectSumsAlike(tree, array, chance, 4);
+        }
       }),
       { numRuns: 25 },
+    );
+  });
+
+  it.each([
+    ['appended one by one', (tree: DigestTree, rows: Uint32Array[]) => insertAll(tree, rows)],
+    [
+      'inserted in no order',
+      (tree: DigestTree, rows: Uint32Array[]) => insertAll(tree, shuffled(rows, new Chance(8))),
+    ],
+    [
+      'inserted from the last to the first',
+      (tree: DigestTree, rows: Uint32Array[]) => insertAll(tree, rows.toReversed()),
+    ],
+    ['appended at once', (tree: DigestTree, rows: Uint32Array[]) => appendAll(tree, rows, rows.length)],
+    ['appended by hundreds', (tree: DigestTree, rows: Uint32Array[]) => appendAll(tree, rows, 300)],
+    [
+      'appended in two halves, the second one by one',
+      (tree: DigestTree, rows: Uint32Array[]) => {
+        appendAll(tree, rows.slice(0, rows.length >>> 1), rows.length);
+        insertAll(tree, rows.slice(rows.length >>> 1));
+      },
+    ],
+  ])('holds more than a block of leaves, %s', (_, fill) => {
+    const chance = new Chance(9);
+    const array = manyIds(chance, BLOCK_LEAVES * LEAF_ROWS + 12_000);
+    const tree = new DigestTree();
+    fill(tree, array.rows.slice());
+    expect(tree.blocks.length).toBeGreaterThan(1);
+    expect(tree.blocks.every(({ leaves }) => leaves.length <= BLOCK_LEAVES)).toBe(true);
+    expectAlike(tree, array, chance, 60);
+    expectSumsAlike(tree, array, chance, 24);
+    // Changes all over, and a stretch of whole leaves that goes: blocks shrink, split and vanish.
+    const before = { tree: tree.snapshot(), array: new SortedArray(array.rows.slice()) };
+    for (let change = 0; change < 6_000; change++) {
+      const id = someId(chance, false);
+      expect(tree.insert(id)).toBe(array.insert(id));
+      const other = array.rows[chance.below(array.rows.length)]!;
+      expect(tree.remove(other)).toBe(array.remove(other));
+    }
+    for (const id of array.rows.splice(3_000, 36_000)) expect(tree.remove(id)).toBe(true);
+    expectAlike(tree, array, chance, 60);
+    expectSumsAlike(tree, array, chance, 24);
+    // The snapshot has not moved, and what was remembered for a key is right for both.
+    const keyed = new KeyedSums(KEY);
+    expectSumsAlike(before.tree, before.array, chance, 8, keyed);
+    expectSumsAlike(tree.snapshot(), array, chance, 8, keyed);
+    expectAlike(before.tree, before.array, chance, 30);
+    // Emptied, it goes on as ever.
+    for (const id of array.rows.splice(0)) expect(tree.remove(id)).toBe(true);
+    expectAlike(tree, array, chance, 5);
+    expectSumsAlike(tree, array, chance, 5);
+    const again = manyIds(chance, 2_000);
+    appendAll(tree, again.rows.slice(), 700);
+    expectAlike(tree, again, chance, 20);
+    expectSumsAlike(tree, again, chance, 5);
+  });
+
+  it('takes inserts and removals into the symbols that snapshots of it were asked for', () => {
+    const chance = new Chance(10);
+    const array = manyIds(chance, 45_000);
+    const tree = DigestTree.from(SyncIdList.of(...array.rows));
+    const keyed = new KeyedSums(KEY);
+    const kept: { tree: DigestTree; array: SortedArray }[] = [];
+    for (let round = 0; round < 5; round++) {
+      kept.push({ tree: tree.snapshot(), array: new SortedArray(array.rows.slice()) });
+      for (const { tree, array } of kept) expectSumsAlike(tree, array, chance, 6, keyed);
+      for (let change = 0; change < 1_500; change++) {
+        const id = someId(chance, false);
+        expect(tree.insert(id)).toBe(array.insert(id));
+        const other = array.rows[chance.below(array.rows.length)]!;
+        expect(tree.remove(other)).toBe(array.remove(other));
+      }
+    }
+    expectSumsAlike(tree, array, chance, 12);
+  });
+
+  it('fills up the last leaf with rows that are appended, also under a snapshot', () => {
+    fc.assert(
+      fc.property(fc.nat(), fc.array(fc.nat(1_300), { maxLength: 8 }), (seed, sizes) => {
+        const chance = new Chance(seed);
+        const all = manyIds(
+          chance,
+          sizes.reduce((sum, size) => sum + size, 0),
+        ).rows;
+        const tree = new DigestTree();
+        const array = new SortedArray();
+        const kept: { tree: DigestTree; array: SortedArray }[] = [];
+        let from = 0;
+        for (const size of sizes) {
+          const rows = all.slice(from, from + size);
+          from += size;
+          if (chance.below(2) === 0) {
+            kept.push({ tree: tree.snapshot(), array: new SortedArray(array.rows.slice()) });
+          }
+          appendAll(tree, rows, Math.max(1, rows.length));
+          array.rows.push(...rows);
+          for (let removals = chance.below(4); removals > 0 && array.rows.length > 0; removals--) {
+            const id = chance.pick(array.rows);
+            expect(tree.remove(id)).toBe(array.remove(id));
+          }
+        }
+        for (const { tree: held, array: naive } of [...kept, { tree, array }]) {
+          expectAlike(held, naive, chance, 6);
+          expectSumsAlike(held, naive, chance, 4);
+        }
+      }),
+      { numRuns: 60 },
     );
   });
 
@@ -223,6 +380,23 @@ describe('the digest tree', () => {
     expect(() => new DigestTree().select(0)).toThrow(RangeError);
   });
 });
+
+/** So many ids in order, made at once: inserting them one by one into an array takes its time. */
+function manyIds(chance: Chance, count: number): SortedArray {
+  const rows = Array.from({ length: count }, () => chance.id(START_NS + BigInt(chance.below(1_000_000))));
+  return new SortedArray(rows.sort((a, b) => compareIds(a, 0, b, 0)));
+}
+
+function insertAll(tree: DigestTree, rows: readonly Uint32Array[]): void {
+  for (const id of rows) if (!tree.insert(id)) expect.fail('an id was there already');
+}
+
+function appendAll(tree: DigestTree, rows: readonly Uint32Array[], step: number): void {
+  for (let from = 0; from < rows.length; from += step) {
+    const list = SyncIdList.of(...rows.slice(from, from + step));
+    tree.appendRows(list.words, list.count);
+  }
+}
 
 function shuffled(rows: readonly Uint32Array[], chance: Chance): Uint32Array[] {
   const mixed = rows.slice();

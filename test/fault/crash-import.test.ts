@@ -35,16 +35,28 @@ const MOMENTS: readonly (readonly [chunks: number, ms: number])[] = [
   [24, 0],
 ];
 
+/** Imports that take more chunks than this are given them one by one. */
+const PACED_FROM = 12;
+const PACE_MS = 40;
+
 /** Feeds an import and kills it; returns how many lines it had reported as being on the disk. */
 async function killedImport(data: string, chunksTaken: number, ms: number): Promise<number> {
   const process = new LacunaProcess(['import', '-', '--json', '--data', data]);
-  for (const chunk of chunks.slice(0, chunksTaken)) expect(await process.write(chunk)).toBe(true);
-  await new Promise((resolve) => setTimeout(resolve, ms));
+  for (const chunk of chunks.slice(0, chunksTaken)) {
+    expect(await process.write(chunk)).toBe(true);
+    // Progress is told four times a second: a fast machine would else be done before it has told any.
+    if (chunksTaken > PACED_FROM) await pause(PACE_MS);
+  }
+  await pause(ms);
   process.kill('SIGKILL');
   const { signal, stdout } = await process.ended;
   expect([signal, stdout]).toEqual(['SIGKILL', '']);
   const done = process.logs.filter(({ event }) => event === 'progress').map((line) => Number(line['done']));
   return Math.max(0, ...done);
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** The hashes that the store holds, after it was opened and found whole. */

@@ -58,3 +58,18 @@ export function faultyDatabase(plan: FaultPlan = {}): { open: typeof Database.op
   };
   return { open, watched };
 }
+
+/** Tells of every key that is put into the database from now on. */
+export function watchPuts(database: Database, onPut: (key: Uint8Array) => void): void {
+  const write = database.write.bind(database);
+  database.write = (fill) =>
+    write((batch) =>
+      fill({
+        put: (key, value) => {
+          onPut(key);
+          batch.put(key, value);
+        },
+        del: (key) => batch.del(key),
+      }),
+    );
+}

@@ -1,6 +1,6 @@
 /** Opens real stores in real folders, and reads everything that one serves. */
 import type { WakuMessage } from '../../src/core/message.ts';
-import { hashOf, TIMESTAMP_MAX } from '../../src/core/sync-id.ts';
+import { boundAt, hashOf, TIMESTAMP_MAX } from '../../src/core/sync-id.ts';
 import type { Clock } from '../../src/ports.ts';
 import { LevelMessageStore, type StoreOptions } from '../../src/store/message-store.ts';
 import { systemClock, systemSha256 } from '../../src/system.ts';
@@ -11,6 +11,7 @@ export interface OpenInit {
   readonly clock?: Clock;
   readonly log?: RecordingLogger;
   readonly openDatabase?: StoreOptions['openDatabase'];
+  readonly index?: StoreOptions['index'];
 }
 
 export async function openStore(directory: string, init: OpenInit = {}): Promise<LevelMessageStore> {
@@ -21,6 +22,7 @@ export async function openStore(directory: string, init: OpenInit = {}): Promise
     log: init.log ?? new RecordingLogger(),
     sha256: systemSha256,
     ...(init.openDatabase === undefined ? {} : { openDatabase: init.openDatabase }),
+    ...(init.index === undefined ? {} : { index: init.index }),
   });
 }
 
@@ -57,4 +59,11 @@ export async function served(
 
 export async function servedHashes(store: LevelMessageStore): Promise<string[]> {
   return (await served(store)).map(({ hash }) => hash);
+}
+
+/** Everything that the index holds, in its order. */
+export async function indexedHashes(store: LevelMessageStore): Promise<string[]> {
+  const index = await store.index({ pubsubTopics: [], contentTopics: [] }, 0n, TIMESTAMP_MAX);
+  const ids = index.ids(boundAt(0n), boundAt(TIMESTAMP_MAX));
+  return Array.from({ length: ids.count }, (_, row) => Buffer.from(hashOf(ids.at(row))).toString('hex'));
 }

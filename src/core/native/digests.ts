@@ -4,6 +4,7 @@
  * each id, and no publisher can arrange messages around them.
  */
 import { LacunaError } from '../../errors.ts';
+import { boundBetween } from '../cuts.ts';
 import { kernel } from '../kernel.ts';
 import { KEYED_SUM_WORDS, type KeyedSums, subtractSum } from '../keyed-sums.ts';
 import { xorRows } from '../leaf.ts';
@@ -49,17 +50,24 @@ export class Digests {
     return { lower, upper, plain, keyed };
   }
 
-  /** A part of the window that no publisher could prepare for; nothing of it without `random`. */
+  /** A part of the window that no publisher could prepare for; nothing of a large one without `random`. */
   spot(index: RangeIndex, random: ((below: number) => number) | undefined): Range {
     const first = index.rank(this.#window.lower);
     const count = index.rank(this.#window.upper) - first;
     const { keyedSpotIds } = this.#policy;
-    if (random === undefined || count <= keyedSpotIds) {
+    if (count <= keyedSpotIds) return this.#window;
+    if (random === undefined || keyedSpotIds === 0) {
       return { lower: this.#window.lower, upper: this.#window.lower };
     }
-    const from = first + random(count - keyedSpotIds);
-    // Moments: bounds with hashes would weigh more than the digest.
-    return { lower: momentOf(index.select(from)), upper: momentOf(index.select(from + keyedSpotIds)) };
+    const from = first + random(count - keyedSpotIds + 1);
+    // Between ids, not moments: a burst under one timestamp, where it is easiest to hide, must not fall out.
+    const boundAtRank = (rank: number): Uint32Array =>
+      boundBetween(index.select(rank - 1), index.select(rank));
+    const to = from + keyedSpotIds;
+    return {
+      lower: from === first ? this.#window.lower : boundAtRank(from),
+      upper: to === first + count ? this.#window.upper : boundAtRank(to),
+    };
   }
 
   /**
@@ -107,8 +115,4 @@ export function countOf(index: RangeIndex, { lower, upper }: Range): number {
 
 export function sameWords(a: Uint32Array, b: Uint32Array): boolean {
   return a.length === b.length && a.every((word, at) => word === b[at]);
-}
-
-function momentOf(id: Uint32Array): Uint32Array {
-  return id.slice().fill(0, 2);
 }

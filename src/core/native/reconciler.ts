@@ -104,6 +104,7 @@ export class NativeReconciler {
   readonly #have = new SyncIdList();
   #need = 0;
   #listedIds = 0;
+  #askedIds = 0;
   #symbolsComputed = 0;
   #truncated = false;
 
@@ -156,6 +157,8 @@ export class NativeReconciler {
    */
   step(payload: NativePayload): NativeStep {
     this.#payloads += 1;
+    // One more than either side goes on asking for: the last of all may be a check.
+    if (this.#payloads > this.#policy.payloadsMax + 1) throw overBudget('more payloads than allowed');
     this.#draft = new Draft();
     this.#found = new SyncIdList();
     this.#state = 'running';
@@ -174,16 +177,21 @@ export class NativeReconciler {
     if (this.#isAsking()) {
       if (outOfPayloads) this.#state = 'incomplete';
     } else if (payload.check === undefined || payload.opening !== undefined) {
-      this.#state = 'ended';
-      this.#draft.check = this.#check();
+      this.#end();
     } else if (this.#agrees(payload.check)) {
-      this.#state = this.#truncated ? 'incomplete' : 'agreed';
+      if (this.#satisfies(payload.check)) this.#state = this.#truncated ? 'incomplete' : 'agreed';
+      else this.#end();
     } else if (outOfPayloads || this.#truncated || this.#comparisons >= this.#policy.comparisonsMax) {
       this.#state = 'incomplete';
     } else {
       this.#restrict();
       this.#begin(this.#policy.openingParts);
     }
+  }
+
+  #end(): void {
+    this.#state = 'ended';
+    this.#draft.check = this.#check();
   }
 
   // ── beginning ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -197,6 +205,8 @@ export class NativeReconciler {
   #accept({ lower, upper, strict, cut }: Opening, check: Check | undefined): void {
     if (!sameWords(lower, this.#window.lower) || !sameWords(upper, this.#window.upper))
       throw misfit('another window');
+    // What was found already would be found again.
+    if (!strict && this.#comparisons > 0) throw misfit('the first comparison for a second time');
     this.#forgetAsked();
     this.#comparisons += 1;
     if (this.#comparisons > this.#policy.comparisonsMax) throw overBudget('too many comparisons');
@@ -204,7 +214,7 @@ export class NativeReconciler {
       this.#restrict();
       this.#auditing ||= cut.keyed;
     }
-    if (check !== undefined && this.#agrees(check)) {
+    if (check !== undefined && this.#agrees(check) && this.#satisfies(check)) {
       this.#state = 'agreed';
       this.#draft.agreed = true;
     } else {
@@ -244,6 +254,7 @@ export class NativeReconciler {
     for (const [at, symbols] of payload.extensions.entries()) this.#toExtension(symbols, extended[at]!);
     let next = 0;
     for (const { ranges, symbols } of payload.sketches) {
+      if (symbols.length > this.#policy.symbolsMax * SYMBOL_WORDS) throw overBudget('too large a sketch');
       this.#toSketch({ ranges: inSketches.slice(next, next + ranges), symbols: 0, tries: 0 }, symbols);
       next += ranges;
     }
@@ -272,13 +283,18 @@ export class NativeReconciler {
     }
   }
 
-  #findAll({ lower, upper }: Range): void {
-    if (countOf(this.#index, { lower, upper }) + this.#have.count > this.#policy.foundIdsMax) {
+  /** The other side lacks all ids of the range, or as many of the first as there is room for; returns how many. */
+  #findAll(range: Range): number {
+    const { lower } = range;
+    let { upper } = range;
+    const room = Math.max(0, this.#policy.foundIdsMax - this.#have.count - this.#found.count);
+    if (countOf(this.#index, range) > room) {
       this.#truncated = true;
-      return;
+      upper = this.#index.select(this.#index.rank(lower) + room);
     }
     const ids = this.#index.ids(lower, upper);
     this.#found.pushRows(ids.words, 0, ids.count);
+    return ids.count;
   }
 
   #toList({ lower, upper }: Range, theirs: Uint32Array): void {
@@ -331,8 +347,8 @@ export class NativeReconciler {
     const answers = ranges.map((range): Answer => {
       const here = countOf(this.#index, range);
       if (here === 0) return { kind: 'none' };
-      if (here <= this.#policy.listIds) return { kind: 'list', ids: this.#listing(range) };
-      return { kind: 'cut', cut: this.#cut(range, this.#policy.cutParts) };
+      if (here <= this.#policy.listIds) return this.#listAnswer(range);
+      return this.#cutAnswer(range, this.#policy.cutParts);
     });
     this.#draft.sketchAnswers.push({ kind: 'undecoded', answers });
   }
@@ -381,7 +397,7 @@ export class NativeReconciler {
     const scattered = parts.filter(({ verdict }) => verdict === 'scattered');
     const circumstances = {
       compared: parts.length,
-      listable: this.#policy.listedIdsMax - this.#listedIds,
+      listable: this.#policy.listedIdsMax / 2 - Math.max(this.#listedIds, this.#askedIds),
       mayRefine: this.#payloads === 1,
     };
     const settlement = settle(scattered, circumstances, this.#policy);
@@ -402,23 +418,36 @@ export class NativeReconciler {
   #answer(range: Judged, verdict: Exclude<Verdict, 'scattered'> | Settled): Answer {
     if (typeof verdict === 'number') return this.#cutAnswer(range, verdict);
     if (verdict === 'cut') return this.#cutAnswer(range, this.#policy.cutParts);
-    if (verdict === 'list') return { kind: 'list', ids: this.#listing(range) };
-    if (verdict === 'ask') this.#askedLists.push(range);
+    if (verdict === 'list') return this.#listAnswer(range);
+    if (verdict === 'ask') return this.#askAnswer(range);
     if (verdict === 'none') this.#need += range.there;
-    if (verdict === 'all') {
-      this.#findAll(range);
-      return { kind: 'all', count: range.here };
-    }
+    if (verdict === 'all') return { kind: 'all', count: this.#findAll(range) };
     return { kind: verdict };
   }
 
-  /** Past a number of parts nothing more is asked for: what is left out is found by another reconciliation. */
   #cutAnswer(range: Range, parts: number): Answer {
-    if (this.#asked.length + parts > this.#policy.partsMax) {
-      this.#truncated = true;
-      return { kind: 'equal' };
-    }
+    if (this.#asked.length + parts > this.#policy.partsMax) return this.#leaveOut();
     return { kind: 'cut', cut: this.#cut(range, parts) };
+  }
+
+  /** Half of what may be listed is for what the other side asks for. */
+  #listAnswer(range: Range): Answer {
+    const listed = this.#listedIds + countOf(this.#index, range);
+    if (listed > this.#policy.listedIdsMax / 2) return this.#leaveOut();
+    return { kind: 'list', ids: this.#listing(range) };
+  }
+
+  #askAnswer(range: Judged): Answer {
+    if (this.#askedIds + range.there > this.#policy.listedIdsMax / 2) return this.#leaveOut();
+    this.#askedIds += range.there;
+    this.#askedLists.push(range);
+    return { kind: 'ask' };
+  }
+
+  /** Past the limits nothing more is asked for: what is left out is found by another reconciliation. */
+  #leaveOut(): Answer {
+    this.#truncated = true;
+    return { kind: 'equal' };
   }
 
   /** Sends sketches over neighbouring ranges, none larger than the symbols that are kept of blocks. */
@@ -463,12 +492,21 @@ export class NativeReconciler {
   }
 
   #agrees(check: Check): boolean {
+    const { lower, upper } = this.#window;
+    const isWithin = compareIds(lower, 0, check.lower, 0) <= 0 && compareIds(check.upper, 0, upper, 0) <= 0;
+    if (!isWithin || compareIds(check.lower, 0, check.upper, 0) > 0)
+      throw misfit('a check beyond the window');
     this.#digests.spend(this.#whole, check);
     const own = this.#digests.check(this.#whole, this.#have, check);
     const isPlain = sameWords(own.plain, check.plain);
     // What only the hashes of ids can tell apart is looked for by them.
     if (isPlain && !sameWords(own.keyed, check.keyed)) this.#auditing = true;
     return isPlain && sameWords(own.keyed, check.keyed);
+  }
+
+  /** Whether so much was hashed id by id for the check as this side wants. */
+  #satisfies({ lower, upper }: Check): boolean {
+    return !this.#auditing || (sameWords(lower, this.#window.lower) && sameWords(upper, this.#window.upper));
   }
 
   // ── the answer ───────────────────────────────────────────────────────────────────────────────────────────────

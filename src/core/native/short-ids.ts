@@ -3,7 +3,7 @@ import { kernel } from '../kernel.ts';
 import type { RangeIndex } from '../range-index.ts';
 import type { SipKey } from '../siphash.ts';
 import { SHORT_ID_WORDS, SLOT_BITS, SLOT_MASK, shortIdLow } from '../symbols.ts';
-import { compareIds, ID_WORDS, type SyncIdList, setTime, timeOf } from '../sync-id.ts';
+import { compareIds, ID_WORDS, type SyncIdList, setTime, TIMESTAMP_MAX, timeOf } from '../sync-id.ts';
 
 /** A range of ids, `[lower, upper)`. */
 export interface Range {
@@ -63,15 +63,19 @@ function forEachTimeOf(
   ranges: readonly Range[],
   visit: (ids: SyncIdList) => void,
 ): void {
-  if (index.count === 0) return;
-  const firstNs = timeOf(index.select(0));
-  const lastNs = timeOf(index.select(index.count - 1));
+  if (index.count === 0 || ranges.length === 0) return;
+  // No further than the ranges and what is held: of every slot, each cycle between is looked at.
+  const firstNs = later(timeOf(index.select(0)), timeOf(ranges[0]!.lower));
+  const lastNs = earlier(timeOf(index.select(index.count - 1)), timeOf(ranges.at(-1)!.upper));
   const lower = new Uint32Array(ID_WORDS);
   const upper = new Uint32Array(ID_WORDS);
   for (let cycle = firstNs >> CYCLE_BITS; cycle <= lastNs >> CYCLE_BITS; cycle++) {
     const startNs = (cycle << CYCLE_BITS) + (BigInt(slot) << SLOT_WIDTH_BITS);
     setTime(lower, 0, startNs);
-    setTime(upper, 0, startNs + (1n << SLOT_WIDTH_BITS));
+    const endNs = startNs + (1n << SLOT_WIDTH_BITS);
+    // The last slot of all ends with time itself, behind the ids of the last moment.
+    if (endNs > TIMESTAMP_MAX) upper.fill(0xffff_ffff);
+    else setTime(upper, 0, endNs);
     for (let at = firstRangeAbove(ranges, lower); at < ranges.length; at++) {
       const range = ranges[at]!;
       if (compareIds(range.lower, 0, upper, 0) >= 0) break;
@@ -80,6 +84,14 @@ function forEachTimeOf(
       visit(index.ids(from, to));
     }
   }
+}
+
+function later(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
+}
+
+function earlier(a: bigint, b: bigint): bigint {
+  return a < b ? a : b;
 }
 
 /** The first of the ranges that ends above the bound. */

@@ -1,0 +1,251 @@
+/**
+ * The index of a store: the tree of ids, its pages on the disk and the counts of topics, which change together or
+ * not at all. A batch is prepared on a snapshot; when it is on the disk, the snapshot is the index. When it failed,
+ * the snapshot is forgotten, and the directory tells whether it reached the disk all the same.
+ */
+import { DigestTree } from '../core/digest-tree.ts';
+import { ID_WORDS, readIdBytes, SyncIdList } from '../core/sync-id.ts';
+import { type LacunaError, toLacunaError } from '../errors.ts';
+import { LIMITS } from '../limits.ts';
+import type { Clock, Logger } from '../ports.ts';
+import type { Batch, Database } from './database.ts';
+import { firstUnused, readDirectory } from './directory.ts';
+import { IndexPages, type WrittenPages } from './index-pages.ts';
+import { ALL_INDEX, ALL_MESSAGES, ALL_TOPICS, MESSAGE_KEY_BYTES, symbolsKey, topicOfKey } from './keys.ts';
+import { encodeSymbols } from './page-codec.ts';
+import { TopicChanges, TopicCounts, topicKeyOf } from './topic-counts.ts';
+
+/** For tests, which reach smaller limits with fewer messages. */
+export interface IndexLimits {
+  readonly cacheBytes?: number;
+  readonly topicsMax?: number;
+  readonly rebuildIds?: number;
+}
+
+export interface IndexInit extends IndexLimits {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Told when the index turns out to be damaged. */
+  readonly onDamage: (error: LacunaError) => void;
+}
+
+/** What a batch makes of the index. */
+export class IndexChange {
+  readonly tree: DigestTree;
+  readonly topics = new TopicChanges();
+  written: WrittenPages | undefined;
+  topicsAreKnown = true;
+
+  constructor(tree: DigestTree) {
+    this.tree = tree;
+  }
+}
+
+const BLOCKS_PER_BATCH = 32;
+
+export class StoreIndex {
+  readonly #init: IndexInit;
+  #pages: IndexPages;
+  #tree: DigestTree;
+  #topics: TopicCounts;
+  /** Why the index is to be built anew, whatever the disk says. */
+  #distrust: string | undefined;
+
+  constructor(init: IndexInit) {
+    this.#init = init;
+    this.#pages = this.#newPages();
+    this.#tree = new DigestTree(this.#pages);
+    this.#topics = new TopicCounts(init.topicsMax);
+  }
+
+  get tree(): DigestTree {
+    return this.#tree;
+  }
+
+  get topics(): TopicCounts {
+    return this.#topics;
+  }
+
+  /** Whether the index is to be built anew, or is being so. */
+  get isDistrusted(): boolean {
+    return this.#distrust !== undefined;
+  }
+
+  /** The next loading builds the index anew. */
+  distrust(reason: string): void {
+    this.#distrust ??= reason;
+  }
+
+  begin(): IndexChange {
+    return new IndexChange(this.#tree.snapshot());
+  }
+
+  stage(change: IndexChange, batch: Batch): void {
+    const before = this.#tree.count;
+    change.written = this.#pages.stage(change.tree, batch);
+    change.topicsAreKnown = this.#topics.stage(change.topics, batch);
+    const isSame = change.written.leaves.length === 0 && change.tree.count === before;
+    if (!isSame) this.#pages.stageHeader(change.tree, change.topicsAreKnown, batch);
+  }
+
+  /** What was staged is on the disk. */
+  adopt(change: IndexChange): void {
+    this.#tree = change.tree;
+    if (change.written !== undefined) this.#pages.adopt(change.written);
+    this.#topics.adopt(change.topics, change.topicsAreKnown);
+  }
+
+  /**
+   * Reads the directory, and nothing of the ids; where that does not do, builds the index anew from the messages.
+   *
+   * @throws LacunaError STORE_DAMAGED where the messages cannot be read.
+   */
+  async load(signal?: AbortSignal): Promise<void> {
+    const reason = this.#distrust ?? (await this.#loadPages());
+    if (reason === undefined) return;
+    this.distrust(reason);
+    await this.#rebuild(reason, signal);
+    this.#distrust = undefined;
+  }
+
+  /** Writes symbols that would have to be made again. Nothing is lost without them but time. */
+  async saveSymbols(): Promise<void> {
+    const unsaved = this.#pages.unsavedOf(this.#tree);
+    for (let from = 0; from < unsaved.length; from += BLOCKS_PER_BATCH) {
+      await this.#init.database.write((batch) => {
+        for (const block of unsaved.slice(from, from + BLOCKS_PER_BATCH)) {
+          batch.put(symbolsKey(block.number), encodeSymbols(block, this.#tree.symbolsOfBlock(block)));
+        }
+      });
+    }
+  }
+
+  /** Returns why the index has to be built anew, if so. */
+  async #loadPages(): Promise<string | undefined> {
+    const { database, topicsMax } = this.#init;
+    try {
+      const directory = await readDirectory(database);
+      if (directory === undefined) return await this.#beginEmpty();
+      const tree = this.#pages.treeOf(directory, this.#tree);
+      this.#pages.proveNewest(tree);
+      const topics = new TopicCounts(topicsMax);
+      if (!directory.header.counted) topics.forget();
+      else if (!(await topics.load(database, tree.count))) return 'the counts of topics do not add up';
+      this.#tree = tree;
+      this.#topics = topics;
+      return undefined;
+    } catch (error) {
+      const { code, message } = toLacunaError(error);
+      if (code !== 'STORE_DAMAGED') throw error;
+      return message;
+    }
+  }
+
+  /** A store without messages needs no index: the first messages bring it. */
+  async #beginEmpty(): Promise<string | undefined> {
+    for (const range of [ALL_MESSAGES, ...ALL_INDEX]) {
+      if (await this.#init.database.holds(range)) return 'there is no whole index';
+    }
+    this.#reset();
+    return undefined;
+  }
+
+  #reset(): void {
+    this.#pages.retire();
+    this.#pages = this.#newPages();
+    this.#tree = new DigestTree(this.#pages);
+    this.#topics = new TopicCounts(this.#init.topicsMax);
+  }
+
+  #newPages(): IndexPages {
+    const { database, cacheBytes = LIMITS.indexCacheBytes, onDamage } = this.#init;
+    const pages: IndexPages = new IndexPages(database, cacheBytes, (error) => {
+      // What has been replaced is not to be mended.
+      if (pages === this.#pages) onDamage(error);
+    });
+    return pages;
+  }
+
+  /**
+   * Builds the index from the keys of the messages, in bounded memory. The header says from the first write to the
+   * last but one that the index is not whole: a rebuild that is interrupted begins again.
+   */
+  async #rebuild(reason: string, signal: AbortSignal | undefined): Promise<void> {
+    const { database, clock, log } = this.#init;
+    const startedMs = clock.monotonicMs();
+    log.warn({ code: 'INDEX_REBUILT', reason }, 'the index is built anew from the messages');
+    this.#pages.retire();
+    const pages = this.#newPages();
+    const empty = pages.emptyTree(await firstUnused(database));
+    await database.write((batch) => pages.stageHeader(empty, false, batch, false));
+    for (const range of ALL_INDEX.slice(1)) await database.clear(range);
+    const tree = await this.#rebuildTree(pages, empty, signal);
+    const topics = new TopicCounts(this.#init.topicsMax);
+    const changes = await this.#countTopics(tree.count, signal);
+    await database.write((batch) => {
+      const areKnown = changes !== undefined && topics.stage(changes, batch);
+      if (areKnown) topics.adopt(changes, true);
+      else topics.forget();
+      pages.stageHeader(tree, areKnown, batch);
+    });
+    this.#pages = pages;
+    this.#tree = tree;
+    this.#topics = topics;
+    log.info({ count: tree.count, ms: Math.round(clock.monotonicMs() - startedMs) }, 'the index is whole');
+  }
+
+  async #rebuildTree(
+    pages: IndexPages,
+    empty: DigestTree,
+    signal: AbortSignal | undefined,
+  ): Promise<DigestTree> {
+    const { database, clock, log, rebuildIds = LIMITS.indexRebuildIds } = this.#init;
+    let tree = empty;
+    let toldMs = clock.monotonicMs();
+    let ids = new SyncIdList(rebuildIds);
+    const write = async (): Promise<void> => {
+      const staged = tree.snapshot();
+      staged.appendRows(ids.words, ids.count);
+      let written: WrittenPages | undefined;
+      await database.write((batch) => {
+        written = pages.stage(staged, batch);
+        pages.stageHeader(staged, false, batch, false);
+      });
+      if (written !== undefined) pages.adopt(written);
+      // The symbols of all blocks of a large store would fill the memory; those of the newest are needed soon.
+      for (const block of staged.blocks.slice(0, -1)) block.symbols = undefined;
+      tree = staged;
+      ids = new SyncIdList(rebuildIds);
+    };
+    for await (const keys of database.keys(ALL_MESSAGES)) {
+      signal?.throwIfAborted();
+      for (const key of keys) {
+        if (key.length !== MESSAGE_KEY_BYTES) continue;
+        const at = ids.pushEmpty();
+        readIdBytes(key, key.length - ID_WORDS * 4, ids.words, at);
+        if (ids.count === rebuildIds) await write();
+      }
+      if (clock.monotonicMs() - toldMs < LIMITS.indexProgressMs) continue;
+      toldMs = clock.monotonicMs();
+      log.info({ count: tree.count }, 'the index is being built');
+    }
+    if (ids.count > 0) await write();
+    return tree;
+  }
+
+  /** Counts the messages of each pubsub topic by its entries; undefined when they are not to be counted. */
+  async #countTopics(count: number, signal: AbortSignal | undefined): Promise<TopicChanges | undefined> {
+    const { database, topicsMax = LIMITS.indexTopics } = this.#init;
+    const changes = new TopicChanges();
+    let entries = 0;
+    for await (const keys of database.keys(ALL_TOPICS.pubsub)) {
+      signal?.throwIfAborted();
+      for (const key of keys) changes.add(topicKeyOf(topicOfKey(key)), 1);
+      entries += keys.length;
+      if (changes.byName.size > topicsMax) return undefined;
+    }
+    // Entries are missing or astray, which `verify` finds: counts that are wrong would be worse than none.
+    return entries === count ? changes : undefined;
+  }
+}
