@@ -111,7 +111,7 @@ describe('a peer that makes everything up', () => {
       { numRuns: 1_500 },
     );
     // The dialogues get deep, and into every kind of answer.
-    expect(lengths.filter((steps) => steps >= 4).length).toBeGreaterThan(500);
+    expect(lengths.filter((steps) => steps >= 4).length).toBeGreaterThan(200);
     expect([...seen.keys()].sort()).toEqual(
       [...ANSWERS, 'decoded', 'more', 'undecoded'].sort((x, y) => (x < y ? -1 : 1)),
     );

@@ -22,7 +22,16 @@ import {
   windowOf,
   within,
 } from './native-dialogue.ts';
-import { Chance, closeId, DIFFERENCES, makePair, pairParameters, SHAPES, START_NS } from './random-sets.ts';
+import {
+  Chance,
+  closeId,
+  DIFFERENCES,
+  makePair,
+  type PairParameters,
+  pairParameters,
+  SHAPES,
+  START_NS,
+} from './random-sets.ts';
 
 const END_OF_TIME = new Uint32Array(ID_WORDS).fill(0xffff_ffff);
 END_OF_TIME[0] = 0x7fff_ffff;
@@ -261,6 +270,16 @@ describe('scattered differences', () => {
   });
 });
 
+/** Pairs that have so little in common that every limit is reached. */
+const DISTINCT: PairParameters[] = (['both', 'a', 'b'] as const).map((lacking) => ({
+  seed: 1,
+  size: 1_500,
+  shape: 'spread',
+  differing: 1000,
+  difference: 'scattered',
+  lacking,
+}));
+
 describe('limits on the parts and lists of one session', () => {
   const cutsOnly = { sketchSymbols: 4, listedIdBytes: 1_000, listIds: 1, partIdsMin: 1, openingParts: 4 };
 
@@ -300,7 +319,7 @@ describe('limits on the parts and lists of one session', () => {
         }
         expect(left).toBe(0);
       }),
-      { numRuns: 6000 },
+      { numRuns: 100, examples: DISTINCT.map((parameters) => [parameters]) },
     );
     expect(seen).toContain('incomplete');
   });
@@ -321,7 +340,7 @@ describe('limits on the payloads of one session', () => {
         expect(states).toContain('agreed');
         expect([a.have.count, b.have.count]).toEqual([pair.onlyA.count, pair.onlyB.count]);
       }),
-      { numRuns: 500 },
+      { numRuns: 500, examples: DISTINCT.map((parameters) => [parameters, 2]) },
     );
     expect(seen).toContain('incomplete');
   });

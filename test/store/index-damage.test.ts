@@ -191,7 +191,7 @@ describe('a leaf that cannot be read', () => {
   });
 
   it('is noticed while others are written: what is acknowledged stays', async () => {
-    const { store } = await storeOfDamagedLeaf();
+    const { store, log } = await storeOfDamagedLeaf();
     const acknowledged: StoredMessage[] = [];
     const codes = new Set<unknown>();
     const writing = (async () => {
@@ -204,9 +204,11 @@ describe('a leaf that cannot be read', () => {
       }
     })();
     await new Promise((resolve) => setTimeout(resolve, 20));
-    expect(await endedIn(indexedHashes(store))).toBe('STORE_DAMAGED');
+    // One of the writes may have met it before, and the index may be whole again.
+    expect([undefined, 'STORE_DAMAGED', 'STORE_FAULT']).toContain(await endedIn(indexedHashes(store)));
     await writing;
     await mended(store);
+    expect(log.codes('warn')).toEqual(['INDEX_REBUILT']);
     const held = new Set(await servedHashes(store));
     expect(acknowledged.length).toBeGreaterThan(0);
     expect(acknowledged.filter((message) => !held.has(hexOf(message)))).toEqual([]);
