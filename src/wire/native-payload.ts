@@ -67,6 +67,7 @@ export function encodeNativePayload(payload: NativePayload): Uint8Array {
   if ((flags & LISTS) !== 0) writer.lists(lists, wanted);
   if (sketchAnswers.length > 0) writer.sketchAnswers(sketchAnswers);
   if ((flags & SKETCHES) !== 0) writer.sketches(extensions, sketches);
+  if (wanted.length + sketchAnswers.length > 0) writer.leb(payload.found);
   return writer.finish();
 }
 
@@ -81,6 +82,7 @@ export function decodeNativePayload(bytes: Uint8Array): NativePayload {
   const sketchAnswers = (flags & SKETCH_ANSWERS) === 0 ? [] : reader.sketchAnswers();
   const none = { extensions: [], sketches: [] };
   const { extensions, sketches } = (flags & SKETCHES) === 0 ? none : reader.sketches();
+  const found = wanted.length + sketchAnswers.length > 0 ? reader.length(COUNT_BYTES, COUNT_MAX) : 0;
   reader.expectEnd();
   return {
     opening,
@@ -90,6 +92,7 @@ export function decodeNativePayload(bytes: Uint8Array): NativePayload {
     sketchAnswers,
     extensions,
     sketches,
+    found,
     check,
     agreed: (flags & AGREED) !== 0,
   };

@@ -116,15 +116,12 @@ export function expectAgreement({ a, b, messages }: NativeOutcome): void {
   expect(messages).toBeLessThanOrEqual(MESSAGES_MAX);
 }
 
-/**
- * Each side found what only it holds, once, and nothing else. Whoever lists or sketches learns what the other lacks,
- * and not always how much it lacks itself: what it counts is never too much.
- */
+/** Each side found what only it holds, once, and nothing else; and knows how many ids it lacks itself. */
 export function expectExact(outcome: NativeOutcome, onlyA: SyncIdList, onlyB: SyncIdList): void {
   expectAgreement(outcome);
   expectSame(outcome.a.have, onlyA);
   expectSame(outcome.b.have, onlyB);
-  if (outcome.a.need > onlyB.count || outcome.b.need > onlyA.count) {
+  if (outcome.a.need !== onlyB.count || outcome.b.need !== onlyA.count) {
     expect.fail(`${outcome.a.need} of ${onlyB.count} and ${outcome.b.need} of ${onlyA.count} needed`);
   }
 }

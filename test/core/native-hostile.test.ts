@@ -394,6 +394,7 @@ const EMPTY: NativePayload = {
   wanted: [],
   sketchAnswers: [],
   extensions: [],
+  found: 0,
   sketches: [],
   check: undefined,
   agreed: false,

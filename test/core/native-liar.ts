@@ -103,6 +103,7 @@ export class Liar {
       wanted: [],
       sketchAnswers: [],
       extensions: [],
+      found: 0,
       sketches: [],
       check: undefined,
       agreed: false,

@@ -21,6 +21,7 @@ const EMPTY: NativePayload = {
   wanted: [],
   sketchAnswers: [],
   extensions: [],
+  found: 0,
   sketches: [],
   check: undefined,
   agreed: false,
@@ -81,6 +82,7 @@ const GOLDEN: Readonly<Record<string, NativePayload>> = {
     ...EMPTY,
     lists: [new Uint32Array(0)],
     wanted: [Uint8Array.of(0b101), new Uint8Array(0)],
+    found: 2,
   },
   'answers to sketches': {
     ...EMPTY,
@@ -89,6 +91,7 @@ const GOLDEN: Readonly<Record<string, NativePayload>> = {
       { kind: 'more', symbols: 40 },
       { kind: 'undecoded', answers: [{ kind: 'none' }] },
     ],
+    found: 1,
   },
   sketches: {
     ...EMPTY,
@@ -312,6 +315,8 @@ function randomPayload(chance: Chance): NativePayload {
     return { kind, answers: answers() };
   };
   const lower = randomBound(chance);
+  const wanted = some(() => Uint8Array.from({ length: chance.below(9) }, () => chance.word()));
+  const sketchAnswers = some(sketchAnswer);
   return {
     opening:
       chance.below(3) > 0
@@ -319,8 +324,9 @@ function randomPayload(chance: Chance): NativePayload {
         : { lower, upper: chance.pick([lower, END_OF_TIME]), strict: chance.below(2) === 0, cut: cut() },
     answers: answers(),
     lists: some(pairs),
-    wanted: some(() => Uint8Array.from({ length: chance.below(9) }, () => chance.word())),
-    sketchAnswers: some(sketchAnswer),
+    wanted,
+    sketchAnswers,
+    found: wanted.length + sketchAnswers.length > 0 ? chance.below(2 ** 35) : 0,
     extensions: some(symbols),
     sketches: some(() => ({ ranges: 1 + chance.below(200), symbols: symbols() })),
     check:

@@ -82,6 +82,8 @@ export interface NativePayload {
   /** One for each 'more' of the payload before it: the symbols that follow those already sent. */
   readonly extensions: readonly Uint32Array[];
   readonly sketches: readonly Sketch[];
+  /** Ids that the lists and sketches of the payload before it turned out to lack: so many will be sent. */
+  readonly found: number;
   readonly check: Check | undefined;
   /** The check of the payload before this one agreed: nothing else is to be said. */
   readonly agreed: boolean;

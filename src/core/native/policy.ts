@@ -5,7 +5,7 @@ export interface NativePolicy {
   /** Parts that a differing range is cut into, and the least ids of one. */
   readonly cutParts: number;
   readonly partIdsMin: number;
-  /** A range where either side holds at most this many ids is listed. */
+  /** A range where either side holds at most this many ids is listed; at least `partIdsMin`, or it is cut for ever. */
   readonly listIds: number;
   /** So is one with up to this many, where the other side holds so many times more. */
   readonly oneSidedIds: number;
@@ -71,5 +71,5 @@ export const NATIVE_POLICY: NativePolicy = {
   listedIdsMax: 500_000,
   foundIdsMax: 2_000_000,
   partsMax: 50_000,
-  keyedIdsMax: 20_000_000,
+  keyedIdsMax: 50_000_000,
 };

@@ -81,6 +81,7 @@ class Draft {
   sketchAnswers: SketchAnswer[] = [];
   extensions: Uint32Array[] = [];
   sketches: Sketch[] = [];
+  found = 0;
   check: Check | undefined;
   agreed = false;
 }
@@ -133,7 +134,7 @@ export class NativeReconciler {
     return this.#state;
   }
 
-  /** Ids that the other side has and this one lacks, as far as they are counted yet. */
+  /** Ids that the other side has and this one lacks: as many as it said, or named, by now. */
   get needCount(): number {
     return this.#need;
   }
@@ -159,9 +160,11 @@ export class NativeReconciler {
     this.#payloads += 1;
     // One more than either side goes on asking for: the last of all may be a check.
     if (this.#payloads > this.#policy.payloadsMax + 1) throw overBudget('more payloads than allowed');
+    const hadCheck = this.#draft.check !== undefined;
     this.#draft = new Draft();
     this.#found = new SyncIdList();
     this.#state = 'running';
+    if (payload.agreed && !hadCheck) throw misfit('agreement with nothing');
     if (payload.agreed) this.#state = 'agreed';
     else if (payload.opening !== undefined) this.#accept(payload.opening, payload.check);
     else this.#read(payload);
@@ -214,11 +217,13 @@ export class NativeReconciler {
       this.#restrict();
       this.#auditing ||= cut.keyed;
     }
-    if (check !== undefined && this.#agrees(check) && this.#satisfies(check)) {
+    const agrees = check !== undefined && this.#agrees(check) && this.#satisfies(check);
+    this.#judge([{ range: { lower, upper }, cut }]);
+    // Parts may tell apart what the whole does not: sets that were made to have the same XOR, and are cut by them.
+    if (agrees && this.#draft.answers.every(({ kind }) => kind === 'equal')) {
       this.#state = 'agreed';
+      this.#draft.answers = [];
       this.#draft.agreed = true;
-    } else {
-      this.#judge([{ range: { lower, upper }, cut }]);
     }
   }
 
@@ -237,6 +242,7 @@ export class NativeReconciler {
     const sketched = this.#sketched;
     const extended = this.#extended;
     this.#forgetAsked();
+    this.#need += payload.found;
     expectAnswers(payload.wanted.length, listed.length);
     for (const [at, bits] of payload.wanted.entries()) pickIds(listed[at]!, bits, this.#found);
     expectAnswers(payload.lists.length, askedLists.length);
@@ -299,7 +305,9 @@ export class NativeReconciler {
 
   #toList({ lower, upper }: Range, theirs: Uint32Array): void {
     const own = this.#index.ids(lower, upper);
+    const before = this.#found.count;
     const wanted = compareWithList(own, this.#keyed.key, theirs, this.#found);
+    this.#draft.found += this.#found.count - before;
     this.#need += countBits(wanted);
     this.#draft.wanted.push(wanted);
   }
@@ -319,7 +327,9 @@ export class NativeReconciler {
     this.#addSymbols(sketch.ranges, differing);
     const decoded = peel(differing.slice());
     if (decoded !== undefined) {
+      const before = this.#found.count;
       const wanted = findShortIds(this.#index, sketch.ranges, decoded, this.#found);
+      this.#draft.found += this.#found.count - before;
       this.#need += wanted.length / 2;
       this.#draft.sketchAnswers.push({ kind: 'decoded', wanted });
       return;
