@@ -7,6 +7,7 @@ import { runDialogue } from '../bench/baselines/stock-nwaku.ts';
 import { toHex } from '../scripts/vectors/shared.ts';
 import { DigestTree } from '../src/core/digest-tree.ts';
 import { messageHash, type WakuMessage } from '../src/core/message.ts';
+import { NATIVE_POLICY } from '../src/core/native/policy.ts';
 import { WAKU_POLICY } from '../src/core/reconcile.ts';
 import { makeId, SyncIdList } from '../src/core/sync-id.ts';
 import { ERROR_CODES } from '../src/errors.ts';
@@ -102,5 +103,46 @@ describe('the pages of spec/', () => {
     const index = read('README.md');
     const pages = readdirSync(new URL('../spec', import.meta.url)).filter((name) => name !== 'README.md');
     expect(pages.filter((name) => !index.includes(`(${name}`))).toEqual([]);
+  });
+});
+
+describe('spec/native-reconciliation.md', () => {
+  const native = read('native-reconciliation.md');
+
+  it('gives every limit its number', () => {
+    const rows = [...native.matchAll(/^\| `(\w+)` \| (\d[\d ]*) \|$/gm)];
+    const told = rows.map(([, name, number]) => [name, Number(number!.replaceAll(' ', ''))]);
+    const limits = Object.entries(NATIVE_POLICY).filter(([name]) => name.endsWith('Max'));
+    expect(told.sort()).toEqual(limits.sort());
+  });
+
+  it('names only codes that exist', () => {
+    const named = new Set([...native.matchAll(/`([A-Z]+(?:_[A-Z]+)+)`/g)].map(([, code]) => code!));
+    expect(named.size).toBeGreaterThan(5);
+    expect([...named].filter((code) => !(code in ERROR_CODES))).toEqual([]);
+  });
+
+  it('describes the policy that is used', () => {
+    const { openingParts, cutParts, partIdsMin, listIds, oneSidedIds, oneSidedFactor } = NATIVE_POLICY;
+    expect([openingParts, cutParts, partIdsMin, listIds, oneSidedIds, oneSidedFactor]).toEqual([
+      24, 16, 8, 16, 128, 12,
+    ]);
+    const { refineAbove, refineParts, sketchSymbols, sketchGrowth, sketchGrowthMin } = NATIVE_POLICY;
+    expect([refineAbove, refineParts, sketchSymbols, sketchGrowth, sketchGrowthMin]).toEqual([
+      3_000, 256, 3_800, 1.6, 32,
+    ]);
+    expect([NATIVE_POLICY.keyedIds, NATIVE_POLICY.keyedSpotIds]).toEqual([200_000, 40_000]);
+    for (const text of [
+      '24 parts of about equal counts',
+      'fewer ≤ 16, or fewer ≤ 128 and drift ≥ 12 fewer',
+      'up to 16 parts of at least 8 ids',
+      'past 3800 symbols',
+      'extended to 1.6 times the symbols and 32 more',
+      'More than 3000 differences are looked at through 256 finer parts',
+      'up to 200 000 ids',
+      'else 40 000 ids',
+    ]) {
+      expect(native.replaceAll(/\s+/g, ' ')).toContain(text);
+    }
   });
 });

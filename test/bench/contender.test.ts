@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   type Contender,
+  NATIVE,
   NEGENTROPY,
   runSession,
   STOCK,
@@ -15,7 +16,8 @@ import { SyncIdList } from '../../src/core/sync-id.ts';
 
 describe('an implementation', () => {
   const exact = ['w1-500-7', 'w1-10k-0', 'w1-10k-100', 'w3-initiator-empty', 'w3-responder-empty'].flatMap(
-    (name) => [STOCK, WAKU, WAKU_RESPONDER, NEGENTROPY].map((implementation) => ({ name, implementation })),
+    (name) =>
+      [NATIVE, STOCK, WAKU, WAKU_RESPONDER, NEGENTROPY].map((implementation) => ({ name, implementation })),
   );
 
   it.each(exact)('finds exactly what differs in $name: $implementation.name', ({ name, implementation }) => {
@@ -24,6 +26,7 @@ describe('an implementation', () => {
   });
 
   it.each([
+    [NATIVE, 0],
     [STOCK, 100],
     [WAKU, 0],
     [WAKU_RESPONDER, 0],
@@ -36,6 +39,22 @@ describe('an implementation', () => {
     // Equal sets: one fingerprint and an end on the wire of Waku, 16 fingerprints and an end in negentropy.
     expect(outcome('w1-10k-0', STOCK)).toMatchObject({ bytes: 55, messages: 2 });
     expect(outcome('w1-10k-0', NEGENTROPY)).toMatchObject({ bytes: 398, messages: 2 });
+  });
+
+  it.each([
+    ['w1-1m-100', 4_500, 3],
+    ['w1-100k-1000', 34_000, 3],
+    ['w2-1pct', 3_800, 8],
+    ['w4-alone', 4_500, 3],
+    ['w4-among', 4_500, 3],
+    ['w6', 3_800, 8],
+    ['insync-known', 70, 2],
+    ['insync-unknown', 300, 2],
+  ])('of our own keeps to what it promises in %s: %i bytes, %i messages', (name, bytes, messages) => {
+    const found = outcome(name, NATIVE);
+    expect(found).toMatchObject({ finished: true, missed: 0, wrong: 0 });
+    expect(found.bytes).toBeLessThanOrEqual(bytes);
+    expect(found.messages).toBeLessThanOrEqual(messages);
   });
 
   it('is entered under its own name', () => {
