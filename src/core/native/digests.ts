@@ -3,7 +3,6 @@
  * be foreseen without the session's key. Plain ones hash the XOR of all hashes and cost O(log n); keyed ones hash
  * each id, and no publisher can arrange messages around them.
  */
-import { LacunaError } from '../../errors.ts';
 import { boundBetween } from '../cuts.ts';
 import { kernel } from '../kernel.ts';
 import { KEYED_SUM_WORDS, type KeyedSums, subtractSum } from '../keyed-sums.ts';
@@ -12,6 +11,7 @@ import type { RangeIndex } from '../range-index.ts';
 import { compareIds, HASH_WORDS, ID_WORDS, type SyncIdList } from '../sync-id.ts';
 import type { Check } from './payload.ts';
 import type { NativePolicy } from './policy.ts';
+import { overBudget } from './refusals.ts';
 import type { Range } from './short-ids.ts';
 
 export interface Counted {
@@ -78,7 +78,7 @@ export class Digests {
   spend(index: RangeIndex, range: Range): void {
     this.#hashed += Math.max(0, countOf(index, range));
     if (this.#hashed > this.#policy.keyedIdsMax) {
-      throw new LacunaError('SESSION_BUDGET', 'more ids to be hashed than allowed');
+      throw overBudget('more ids to be hashed than allowed');
     }
   }
 

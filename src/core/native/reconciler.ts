@@ -8,19 +8,19 @@
  * believe to have in common, and is found by a second comparison without sketches.
  */
 
-import { LacunaError } from '../../errors.ts';
 import { equalCuts } from '../cuts.ts';
 import { DigestTree } from '../digest-tree.ts';
 import type { KeyedSums } from '../keyed-sums.ts';
 import type { RangeIndex } from '../range-index.ts';
-import { peel, SYMBOL_WORDS } from '../symbols.ts';
 import { compareIds, SyncIdList } from '../sync-id.ts';
 import { countOf, Digests, sameWords } from './digests.ts';
-import { type Judged, type Settled, type Settlement, settle, type Verdict, verdictOf } from './judging.ts';
+import { type Judged, type Settled, settle, type Verdict, verdictOf } from './judging.ts';
 import type { Answer, Check, Cut, NativePayload, Opening, Sketch, SketchAnswer } from './payload.ts';
 import { NATIVE_POLICY, type NativePolicy } from './policy.ts';
+import { misfit, overBudget } from './refusals.ts';
 import { Remainder } from './remainder.ts';
 import { compareWithList, countBits, findShortIds, hashedIds, pickIds, type Range } from './short-ids.ts';
+import { type SentSketch, Sketches } from './sketches.ts';
 
 export interface NativeInit {
   /** Does not change while the reconciliation runs: a snapshot. */
@@ -53,19 +53,6 @@ export type NativeState =
   /** The limits were reached: what was found is right, but there may be more. */
   | 'incomplete';
 
-/** A sketch of ours that the other side works on. */
-interface SentSketch {
-  readonly ranges: readonly Range[];
-  readonly symbols: number;
-  readonly tries: number;
-}
-
-/** A sketch of the other side's that waits for more symbols. */
-interface StuckSketch extends SentSketch {
-  /** The symbols of both sides' ids together, as received and computed. */
-  readonly theirs: Uint32Array;
-}
-
 /** A range of ours as the other side cut it up. */
 interface ReceivedCut {
   readonly range: Range;
@@ -92,6 +79,7 @@ export class NativeReconciler {
   readonly #keyed: KeyedSums;
   readonly #window: Range;
   readonly #digests: Digests;
+  readonly #sketches: Sketches;
   readonly #random: ((below: number) => number) | undefined;
   /** Ids are hashed one by one for every fingerprint: the whole is small, or what is plain was not enough. */
   #auditing: boolean;
@@ -106,15 +94,12 @@ export class NativeReconciler {
   #need = 0;
   #listedIds = 0;
   #askedIds = 0;
-  #symbolsComputed = 0;
   #truncated = false;
 
   // What the other side has yet to answer, in the order of asking.
   #asked: Range[] = [];
   #listed: SyncIdList[] = [];
   #askedLists: Range[] = [];
-  #sketched: SentSketch[] = [];
-  #extended: StuckSketch[] = [];
 
   #draft = new Draft();
   #found = new SyncIdList();
@@ -126,6 +111,7 @@ export class NativeReconciler {
     this.#keyed = keyed;
     this.#policy = policy ?? NATIVE_POLICY;
     this.#digests = new Digests(this.#window, keyed, this.#policy);
+    this.#sketches = new Sketches(this.#policy);
     this.#random = random;
     this.#auditing = (audit ?? false) || countOf(this.#index, { lower, upper }) <= this.#policy.keyedIds;
   }
@@ -239,8 +225,7 @@ export class NativeReconciler {
     const asked = this.#asked;
     const listed = this.#listed;
     const askedLists = this.#askedLists;
-    const sketched = this.#sketched;
-    const extended = this.#extended;
+    const { sent, stuck } = this.#sketches.take();
     this.#forgetAsked();
     this.#need += payload.found;
     expectAnswers(payload.wanted.length, listed.length);
@@ -250,19 +235,23 @@ export class NativeReconciler {
 
     // In the order in which the other side asked: what became of sketches first, then of parts.
     const cuts: ReceivedCut[] = [];
-    expectAnswers(payload.sketchAnswers.length, sketched.length);
-    for (const [at, answer] of payload.sketchAnswers.entries()) {
-      this.#toSketchAnswer(answer, sketched[at]!, cuts);
-    }
+    expectAnswers(payload.sketchAnswers.length, sent.length);
+    for (const [at, answer] of payload.sketchAnswers.entries()) this.#toSketchAnswer(answer, sent[at]!, cuts);
     const inSketches: Range[] = [];
     this.#toAnswers(payload.answers, asked, cuts, inSketches);
-    expectAnswers(payload.extensions.length, extended.length);
-    for (const [at, symbols] of payload.extensions.entries()) this.#toExtension(symbols, extended[at]!);
+    expectAnswers(payload.extensions.length, stuck.length);
+    for (const [at, symbols] of payload.extensions.entries()) {
+      const before = this.#found.count;
+      const answer = this.#sketches.extend(this.#index, stuck[at]!, symbols, this.#found);
+      this.#answerSketch(answer, stuck[at]!.ranges, this.#found.count - before);
+    }
     let next = 0;
-    for (const { ranges, symbols } of payload.sketches) {
-      if (symbols.length > this.#policy.symbolsMax * SYMBOL_WORDS) throw overBudget('too large a sketch');
-      this.#toSketch({ ranges: inSketches.slice(next, next + ranges), symbols: 0, tries: 0 }, symbols);
-      next += ranges;
+    for (const { ranges: count, symbols } of payload.sketches) {
+      const ranges = inSketches.slice(next, next + count);
+      const before = this.#found.count;
+      const answer = this.#sketches.receive(this.#index, ranges, symbols, this.#found);
+      this.#answerSketch(answer, ranges, this.#found.count - before);
+      next += count;
     }
     expectAnswers(next, inSketches.length);
     this.#judge(cuts);
@@ -322,34 +311,16 @@ export class NativeReconciler {
 
   // ── sketches ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #toSketch(sketch: SentSketch, theirs: Uint32Array): void {
-    const differing = theirs.slice();
-    this.#addSymbols(sketch.ranges, differing);
-    const decoded = peel(differing.slice());
-    if (decoded !== undefined) {
-      const before = this.#found.count;
-      const wanted = findShortIds(this.#index, sketch.ranges, decoded, this.#found);
-      this.#draft.found += this.#found.count - before;
-      this.#need += wanted.length / 2;
-      this.#draft.sketchAnswers.push({ kind: 'decoded', wanted });
+  #answerSketch(answer: SketchAnswer | undefined, ranges: readonly Range[], found: number): void {
+    if (answer === undefined) {
+      this.#giveUp(ranges);
       return;
     }
-    const count = theirs.length / SYMBOL_WORDS;
-    const more = Math.ceil(count * this.#policy.sketchGrowth) + this.#policy.sketchGrowthMin;
-    if (sketch.tries < this.#policy.sketchExtensions && more <= this.#policy.symbolsMax) {
-      this.#draft.sketchAnswers.push({ kind: 'more', symbols: more });
-      this.#extended.push({ ranges: sketch.ranges, symbols: more, tries: sketch.tries + 1, theirs });
-      return;
+    if (answer.kind === 'decoded') {
+      this.#draft.found += found;
+      this.#need += answer.wanted.length / 2;
     }
-    this.#giveUp(sketch.ranges);
-  }
-
-  #toExtension(symbols: Uint32Array, { ranges, tries, theirs, symbols: asked }: StuckSketch): void {
-    if (theirs.length + symbols.length !== asked * SYMBOL_WORDS) throw misfit('another number of symbols');
-    const all = new Uint32Array(asked * SYMBOL_WORDS);
-    all.set(theirs);
-    all.set(symbols, theirs.length);
-    this.#toSketch({ ranges, symbols: asked, tries }, all);
+    this.#draft.sketchAnswers.push(answer);
   }
 
   /** Answers the ranges of a sketch as if there had been none. */
@@ -368,23 +339,10 @@ export class NativeReconciler {
       if (answer.wanted.length / 2 > sketch.symbols) throw misfit('more ids than symbols');
       findShortIds(this.#index, sketch.ranges, answer.wanted, this.#found);
     } else if (answer.kind === 'more') {
-      const tooMany = answer.symbols > this.#policy.symbolsMax || answer.symbols <= sketch.symbols;
-      if (tooMany || sketch.tries >= this.#policy.sketchExtensions)
-        throw misfit('symbols that are not to be had');
-      const symbols = new Uint32Array(answer.symbols * SYMBOL_WORDS);
-      this.#addSymbols(sketch.ranges, symbols);
-      this.#draft.extensions.push(symbols.subarray(sketch.symbols * SYMBOL_WORDS));
-      this.#sketched.push({ ranges: sketch.ranges, symbols: answer.symbols, tries: sketch.tries + 1 });
+      this.#draft.extensions.push(this.#sketches.more(this.#index, sketch, answer.symbols));
     } else {
       this.#toAnswers(answer.answers, sketch.ranges, cuts, undefined);
     }
-  }
-
-  #addSymbols(ranges: readonly Range[], symbols: Uint32Array): void {
-    this.#symbolsComputed += symbols.length / SYMBOL_WORDS;
-    if (this.#symbolsComputed > this.#policy.symbolsComputedMax)
-      throw overBudget('more symbols than allowed');
-    for (const { lower, upper } of joined(ranges)) this.#index.addSymbols(lower, upper, symbols);
   }
 
   // ── judging ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -411,7 +369,7 @@ export class NativeReconciler {
       mayRefine: this.#payloads === 1,
     };
     const settlement = settle(scattered, circumstances, this.#policy);
-    this.#sketch(scattered, settlement.sketches);
+    this.#draft.sketches.push(...this.#sketches.send(this.#index, scattered, settlement.sketches));
     for (const part of parts) {
       const verdict = part.verdict === 'scattered' ? settlement.of(part) : part.verdict;
       this.#draft.answers.push(this.#answer(part, verdict));
@@ -458,19 +416,6 @@ export class NativeReconciler {
   #leaveOut(): Answer {
     this.#truncated = true;
     return { kind: 'equal' };
-  }
-
-  /** Sends sketches over neighbouring ranges, none larger than the symbols that are kept of blocks. */
-  #sketch(scattered: readonly Judged[], { count: groups, symbolsEach: each }: Settlement['sketches']): void {
-    for (let group = 0; group < groups; group++) {
-      const from = Math.floor((group * scattered.length) / groups);
-      const to = Math.floor(((group + 1) * scattered.length) / groups);
-      const ranges = scattered.slice(from, to).map(({ lower, upper }) => ({ lower, upper }));
-      const cells = new Uint32Array(each * SYMBOL_WORDS);
-      this.#addSymbols(ranges, cells);
-      this.#draft.sketches.push({ ranges: ranges.length, symbols: cells });
-      this.#sketched.push({ ranges, symbols: each, tries: 0 });
-    }
   }
 
   // ── fingerprints ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -527,7 +472,7 @@ export class NativeReconciler {
 
   #isAsking(): boolean {
     const lists = this.#listed.length + this.#askedLists.length;
-    return this.#asked.length + lists + this.#sketched.length + this.#extended.length > 0;
+    return this.#asked.length + lists + this.#sketches.waiting > 0;
   }
 
   #saysAnything(): boolean {
@@ -541,33 +486,10 @@ export class NativeReconciler {
     this.#asked = [];
     this.#listed = [];
     this.#askedLists = [];
-    this.#sketched = [];
-    this.#extended = [];
+    this.#sketches.take();
   }
-}
-
-/** Ranges with those that touch put together, so that what is kept of whole blocks serves both. */
-function joined(ranges: readonly Range[]): Range[] {
-  const all: Range[] = [];
-  for (const range of ranges) {
-    const last = all.at(-1);
-    if (last !== undefined && compareIds(last.upper, 0, range.lower, 0) === 0) {
-      all[all.length - 1] = { lower: last.lower, upper: range.upper };
-    } else {
-      all.push(range);
-    }
-  }
-  return all;
 }
 
 function expectAnswers(given: number, expected: number): void {
   if (given !== expected) throw misfit(`${given} answers to ${expected} questions`);
-}
-
-function misfit(what: string): LacunaError {
-  return new LacunaError('WIRE_FIELD_INVALID', `a payload does not fit what was asked: ${what}`);
-}
-
-function overBudget(what: string): LacunaError {
-  return new LacunaError('SESSION_BUDGET', what);
 }
