@@ -30,6 +30,8 @@ export interface Finding {
   readonly served: number;
   readonly wrong: number;
   readonly damaged: number;
+  /** Messages that reading set aside, and said so: what is set aside before `verify` comes is no damage any more. */
+  readonly quarantined: number;
   /** After a repair and storing all messages again: how many are served, and damage still found. */
   readonly healed: number;
   readonly healedOfScope: number;
@@ -46,6 +48,7 @@ async function examine(folder: string, at: number): Promise<Finding> {
     served: 0,
     wrong: 0,
     damaged: 0,
+    quarantined: 0,
     healed: 0,
     healedOfScope: 0,
     damagedAfter: 0,
@@ -76,6 +79,7 @@ async function examineOpen(
       finding.damaged = damaged;
     }),
   );
+  finding.quarantined = store.quarantined;
   await verifyStore(store, true);
   await store.append(messages);
   finding.healed = await readable(store, messages);
