@@ -203,7 +203,9 @@ export class LevelMessageStore implements MessageStore {
       if (found !== undefined) return await this.amend([{ type: 'put', key, value: found }]);
     }
     const removal = new Removal(this.database, this.storeIndex.topics, id, encoded);
-    this.#quarantined += await this.#writer.submit([removal]);
+    // Not in one expression: what is added to would be read before the wait, and another removal's count be lost.
+    const removed = await this.#writer.submit([removal]);
+    this.#quarantined += removed;
   }
 
   /** Writes and removes single records, for a repair. */
