@@ -203,6 +203,9 @@ class Reply {
       this.skip(lower, upper);
     } else if (count <= this.#policy.listItems) {
       this.#listOwn(lower, upper);
+    } else if (theirs.every((word) => word === 0)) {
+      // Nothing is held there, as a rule: the other side says so of two parts as well as of a hundred.
+      this.split(lower, upper, 2);
     } else if (count > 2 * this.#policy.partItems) {
       this.split(lower, upper, Math.ceil(count / this.#policy.partItems));
     } else {

@@ -118,14 +118,18 @@ describe('one step', () => {
   });
 
   it('splits at 1300 ids a part, and below twice that at the square root', () => {
-    const parts = (count: number): number => {
+    const parts = (count: number, theirs = 1): number => {
       const { index, lower, upper } = spaced(count);
-      const claim = { kind: 'fingerprint', lower, upper, fingerprint: new Uint32Array(HASH_WORDS) } as const;
+      const fingerprint = new Uint32Array(HASH_WORDS).fill(theirs);
+      const claim = { kind: 'fingerprint', lower, upper, fingerprint } as const;
       return reconcileStep(index, [claim], WAKU_POLICY).reply.length;
     };
     expect(parts(2601)).toBe(3);
     expect(parts(2600)).toBe(51);
     expect(parts(100)).toBe(10);
+    // Against nothing, two parts do.
+    expect(parts(2601, 0)).toBe(2);
+    expect(parts(100, 0)).toBe(2);
   });
 
   it('lists ids of one timestamp together, with all that lies around them', () => {
