@@ -45,7 +45,7 @@ describe('spec/waku-sync.md', () => {
     const { listItems, openingParts, partItems, fingerprintSpanNs } = WAKU_POLICY;
     const { echoItems, replyItems, replyRanges } = WAKU_POLICY;
     expect([listItems, openingParts, partItems, fingerprintSpanNs]).toEqual([16, 32, 1300, 8]);
-    expect([echoItems, replyItems, replyRanges]).toEqual([200_000, 400_000, 150_000]);
+    expect([echoItems, replyItems, replyRanges]).toEqual([200_000, 400_000, 80_000]);
     for (const text of [
       'at most 16',
       'up to 2600',
@@ -54,7 +54,7 @@ describe('spec/waku-sync.md', () => {
       'past 200 000 ids',
       'than 400 000 ids',
       'at most 400 000 ids',
-      'about 150 000 ranges',
+      'about 80 000 ranges',
       'up to 32 ranges',
     ]) {
       expect(page).toContain(text);

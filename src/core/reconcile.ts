@@ -70,7 +70,7 @@ export const WAKU_POLICY: ReconcilePolicy = {
   nameAll: false,
   echoItems: 200_000,
   replyItems: 400_000,
-  replyRanges: 150_000,
+  replyRanges: 80_000,
 };
 
 export interface StepResult {
