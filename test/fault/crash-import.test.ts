@@ -66,7 +66,8 @@ async function heldAfterKill(data: string): Promise<Set<string>> {
   if (failureCode(verified) === 'STORE_MISSING') return new Set();
   expect(verified.code).toBe(0);
   expect(JSON.parse(verified.stdout)).toMatchObject({ damaged: 0 });
-  const { stdout } = await lacuna(['export', '--hashes', '--data', data]);
+  const { code, stdout } = await lacuna(['export', '--hashes', '--data', data]);
+  expect(code).toBe(0);
   const held = stdout.split('\n').slice(0, -1);
   expect((JSON.parse(verified.stdout) as { checked: number }).checked).toBe(held.length);
   return new Set(held);
