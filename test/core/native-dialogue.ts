@@ -12,6 +12,20 @@ import { boundAt, compareIds, ID_WORDS, SyncIdList } from '../../src/core/sync-i
 import { decodeNativePayload, encodeNativePayload } from '../../src/wire/native-payload.ts';
 import { Chance } from './random-sets.ts';
 
+/** A payload that says nothing, to be filled in. */
+export const EMPTY: NativePayload = {
+  opening: undefined,
+  answers: [],
+  lists: [],
+  wanted: [],
+  sketchAnswers: [],
+  extensions: [],
+  found: 0,
+  sketches: [],
+  check: undefined,
+  agreed: false,
+};
+
 /** No honest dialogue is this long; one that is has gone round in circles. */
 export const MESSAGES_MAX = 40;
 const LOOPING = 200;

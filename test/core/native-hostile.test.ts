@@ -11,7 +11,7 @@ import { SLOT_MASK, SYMBOL_WORDS, shortIdLow } from '../../src/core/symbols.ts';
 import { boundAt, compareIds, ID_WORDS, SyncIdList } from '../../src/core/sync-id.ts';
 import { decodeNativePayload, encodeNativePayload } from '../../src/wire/native-payload.ts';
 import { codeOf } from '../error-code.ts';
-import { keyOf, nativePolicies, side, type Window } from './native-dialogue.ts';
+import { EMPTY, keyOf, nativePolicies, side, type Window } from './native-dialogue.ts';
 import { type Draft, Liar } from './native-liar.ts';
 import { Chance, makePair, type Pair, pairParameters, START_NS } from './random-sets.ts';
 
@@ -386,19 +386,6 @@ class CountingIndex implements RangeIndex {
 }
 
 const ANSWERS = ['equal', 'sketched', 'cut', 'list', 'ask', 'none', 'all'] as const;
-
-const EMPTY: NativePayload = {
-  opening: undefined,
-  answers: [],
-  lists: [],
-  wanted: [],
-  sketchAnswers: [],
-  extensions: [],
-  found: 0,
-  sketches: [],
-  check: undefined,
-  agreed: false,
-};
 
 const PLAIN = { shape: 'spread', differing: 100, difference: 'scattered', lacking: 'both' } as const;
 

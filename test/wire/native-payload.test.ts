@@ -9,23 +9,10 @@ import { boundAt, ID_WORDS, TIMESTAMP_MAX } from '../../src/core/sync-id.ts';
 import { LIMITS } from '../../src/limits.ts';
 import { ByteWriter } from '../../src/wire/bytes.ts';
 import { decodeNativePayload, encodeNativePayload } from '../../src/wire/native-payload.ts';
-import { keyOf, reconcileLists, side, windowOf } from '../core/native-dialogue.ts';
+import { EMPTY, keyOf, reconcileLists, side, windowOf } from '../core/native-dialogue.ts';
 import { Chance, makePair, START_NS } from '../core/random-sets.ts';
 import { codeOf } from '../error-code.ts';
 import { mutationsOf } from './mutations.ts';
-
-const EMPTY: NativePayload = {
-  opening: undefined,
-  answers: [],
-  lists: [],
-  wanted: [],
-  sketchAnswers: [],
-  extensions: [],
-  found: 0,
-  sketches: [],
-  check: undefined,
-  agreed: false,
-};
 
 const END_OF_TIME = new Uint32Array(ID_WORDS).fill(0xffff_ffff);
 END_OF_TIME[0] = 0x7fff_ffff;
