@@ -1,48 +1,66 @@
 /**
- * `npm run bench -- [NAME…] [--json]`: all benches, or those named. `core` and `reconcile` also take
- * `--case NAME[,NAME]`, `reconcile` `--impl NAME[,NAME]` as well.
+ * `npm run bench -- [NAME…] [--json]`: all benches, or those named. `core`, `reconcile` and `sync`
+ * also take `--case NAME[,NAME]`, `reconcile` `--impl NAME[,NAME]`, and `sync` `--samples N`.
  */
 import '../src/platform.ts';
 import { parseArgs } from 'node:util';
 import { benchCore, CORE_CASES } from './core.ts';
 import { benchReconcile, type ReconcileOptions, unknownNames } from './reconcile.ts';
 import { benchStore } from './store.ts';
+import { benchSync, SYNC_CASES, type SyncBenchOptions } from './sync.ts';
 import { benchSyncWaku } from './sync-waku.ts';
 
-const BENCHES: Readonly<Record<string, (options: ReconcileOptions) => Promise<void>>> = {
+type Options = ReconcileOptions & SyncBenchOptions;
+
+const BENCHES: Readonly<Record<string, (options: Options) => Promise<void>>> = {
   store: ({ json }) => benchStore(json),
   'sync-waku': ({ json }) => benchSyncWaku(json),
   core: ({ json, cases }) => benchCore(json, cases),
   reconcile: benchReconcile,
+  sync: benchSync,
 };
-/** Those whose cases may be selected. */
-const SELECTABLE: ReadonlySet<string> = new Set(['core', 'reconcile']);
+/** Those whose cases may be selected, and what their names are. */
+const SELECTABLE: Readonly<Record<string, (options: Options) => string | undefined>> = {
+  core: (options) => unknownCases(CORE_CASES, options) ?? noImplementations('core', options),
+  reconcile: unknownNames,
+  sync: (options) => unknownCases(SYNC_CASES, options) ?? noImplementations('sync', options),
+};
 
 const { names, options } = readArguments();
 for (const name of names) await BENCHES[name]!(options);
 
-function readArguments(): { names: readonly string[]; options: ReconcileOptions } {
+function readArguments(): { names: readonly string[]; options: Options } {
   const { values, positionals } = parsed();
-  const options = { json: values.json, cases: namesIn(values.case), implementations: namesIn(values.impl) };
+  const options = {
+    json: values.json,
+    cases: namesIn(values.case),
+    implementations: namesIn(values.impl),
+    samples: values.samples === undefined ? undefined : samplesIn(values.samples),
+  };
   const unknown = positionals.filter((name) => !Object.hasOwn(BENCHES, name));
   if (unknown.length > 0) {
     refuse(`no bench ${unknown.join(', ')}: there are ${Object.keys(BENCHES).join(', ')}`);
   }
-  const selects = options.cases !== undefined || options.implementations !== undefined;
-  if (selects && (positionals.length !== 1 || !SELECTABLE.has(positionals[0]!))) {
-    refuse('--case and --impl select within one bench: core or reconcile');
+  const [only] = positionals.length === 1 ? positionals : [];
+  if (options.cases !== undefined || options.implementations !== undefined) {
+    const problemOf = SELECTABLE[only ?? ''];
+    if (problemOf === undefined) {
+      refuse(`--case and --impl select within one bench: ${Object.keys(SELECTABLE).join(', ')}`);
+    }
+    const problem = problemOf(options);
+    if (problem !== undefined) refuse(problem);
   }
-  const problem = positionals[0] === 'core' ? unknownCoreCases(options) : unknownNames(options);
-  if (problem !== undefined) refuse(problem);
+  if (options.samples !== undefined && only !== 'sync') refuse('--samples is for sync');
   return { names: positionals.length > 0 ? positionals : Object.keys(BENCHES), options };
 }
 
-function unknownCoreCases({ cases = [], implementations }: ReconcileOptions): string | undefined {
-  if (implementations !== undefined) return 'core has one implementation: --impl is for reconcile';
-  const unknown = cases.filter((name) => !CORE_CASES.includes(name));
-  return unknown.length === 0
-    ? undefined
-    : `no case ${unknown.join(', ')}: there are ${CORE_CASES.join(', ')}`;
+function unknownCases(known: readonly string[], { cases = [] }: Options): string | undefined {
+  const unknown = cases.filter((name) => !known.includes(name));
+  return unknown.length === 0 ? undefined : `no case ${unknown.join(', ')}: there are ${known.join(', ')}`;
+}
+
+function noImplementations(bench: string, { implementations }: Options): string | undefined {
+  return implementations && `${bench} has one implementation: --impl is for reconcile`;
 }
 
 function parsed() {
@@ -53,6 +71,7 @@ function parsed() {
         json: { type: 'boolean', default: false },
         case: { type: 'string', multiple: true },
         impl: { type: 'string', multiple: true },
+        samples: { type: 'string' },
       },
     });
   } catch (error) {
@@ -63,6 +82,11 @@ function parsed() {
 /** Options may be given more than once, and hold several names each. */
 function namesIn(values: readonly string[] | undefined): readonly string[] | undefined {
   return values?.flatMap((value) => value.split(','));
+}
+
+function samplesIn(value: string): number {
+  const samples = Number(value);
+  return Number.isInteger(samples) && samples > 0 ? samples : refuse('--samples takes a whole number from 1');
 }
 
 function refuse(problem: string): never {

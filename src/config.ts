@@ -8,6 +8,7 @@ import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { LacunaError, systemCode } from './errors.ts';
 import { LIMITS } from './limits.ts';
+import { parseBytes } from './quantity.ts';
 import { parseDurationMs } from './time.ts';
 
 const duration = z.union([z.string(), z.number()]).transform((value, context) => {
@@ -17,6 +18,17 @@ const duration = z.union([z.string(), z.number()]).transform((value, context) =>
   return ms ?? 0;
 });
 const topic = z.string().min(1).max(1_024);
+/** Bytes a second, as a number or as text such as 500kB or 20MB. */
+const rate = z.union([z.string(), z.number()]).transform((value, context) => {
+  const bytes = parseBytes(String(value));
+  if (bytes === undefined || bytes < LIMITS.rateBytesMin) {
+    context.addIssue({
+      code: 'custom',
+      message: 'is not a number of bytes such as 500kB or 20MB, at least 1kB',
+    });
+  }
+  return bytes ?? 0;
+});
 /** As digits in the environment; a setting that is there and empty is no cluster 0. */
 const clusterId = z
   .union([z.number(), z.string().regex(/^\d+$/).transform(Number)])
@@ -40,6 +52,9 @@ export const configSchema = z.strictObject({
   syncRange: duration.default(3_600_000),
   /** How far before now a periodic session's window ends. */
   syncJitter: duration.default(20_000),
+  /** Bytes of messages a second that are sent, and taken, in sessions with other Lacunas; unset: no limit. */
+  uploadRate: rate.optional(),
+  downloadRate: rate.optional(),
   logLevel: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
 });
 

@@ -50,6 +50,10 @@ export const ERROR_CODES = {
   PEER_TIMEOUT: 'The peer did not answer in time.',
   PEER_BANNED: 'The peer broke the protocol too often; it may try again later.',
   SESSION_BUSY: 'The limit of sessions is reached; try again shortly.',
+  PEER_BUSY: 'The peer has reached a limit of its own; try again after the time it names, or another peer.',
+  PEER_FAULT: 'The store of the peer is at fault; try again later, or another peer.',
+  PEER_REFUSED: 'The peer ended the session for what this node did; its log says more.',
+  SESSION_WINDOW: 'The peer keeps no messages of that time; see --since and --until.',
   SESSION_ROUNDS: 'The peer did not come to an end within the round limit.',
   SESSION_BUDGET: 'The session used up its budget of bytes, items or time.',
   SESSION_SCOPE: 'The peer covers none of the topics asked for.',
@@ -59,6 +63,8 @@ export const ERROR_CODES = {
   TRANSFER_OUT_OF_SCOPE: 'The message is of a topic that the session does not cover.',
   TRANSFER_OUT_OF_WINDOW: 'The message lies outside the time that the session covers.',
   TRANSFER_TOO_LARGE: 'The message does not fit the frame that the peer accepts.',
+  TRANSFER_NOT_ASKED: 'The message was not asked for in this session.',
+  TRANSFER_OVER_CREDIT: 'The peer sends or offers more than it was given room for.',
   TRANSFER_NOT_WANTED: 'The session does not take messages (dry run, or direction push).',
   // The HTTP interface
   HTTP_NOT_FOUND: 'There is no such path.',
@@ -72,11 +78,18 @@ export type ErrorCode = keyof typeof ERROR_CODES;
 
 export class LacunaError extends Error {
   readonly code: ErrorCode;
+  /** When it is worth trying again, if somebody said so. */
+  readonly retryAfterMs: number | undefined;
 
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options?: { cause?: unknown; retryAfterMs?: number | undefined },
+  ) {
     super(message, options);
     this.name = 'LacunaError';
     this.code = code;
+    this.retryAfterMs = options?.retryAfterMs;
   }
 
   /** What the reader can do about it. */

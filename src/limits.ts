@@ -45,6 +45,14 @@ export const LIMITS = {
   payloadItems: 800_000,
   /** Parts of ranges, and answers to them, in one payload between two Lacunas. */
   nativeParts: 100_000,
+  /** One frame between two Lacunas, of any kind. */
+  nativeFrameBytes: 8 * MIB,
+  /** Ids that one frame offers. */
+  nativeOfferIds: 1_024,
+  /** A batch of messages is filled up to this size. */
+  nativeBatchBytes: 256 * KIB,
+  /** A batch may be larger than that by its last message, and never than this. */
+  nativeBatchBytesMax: 512 * KIB,
 
   // A store query
   storeQueryRequestBytes: 1 * MIB,
@@ -83,6 +91,30 @@ export const LIMITS = {
   /** Pauses between periodic sessions; a timer of Node holds 24 days, and one beyond fires at once. */
   syncIntervalMinMs: 100,
   syncIntervalMaxMs: 14 * 24 * 3_600_000,
+  // A session between two Lacunas
+  /** Ids offered that the other side may still ask for. */
+  nativeOffersOpen: 16_384,
+  /** Ids asked for that have not come. */
+  nativeWantedIds: 4_096,
+  /** Messages sent that are not yet acknowledged as durable. */
+  nativeWindowBytes: 4 * MIB,
+  /** What a session asks for before it knows how large messages are. */
+  nativeFirstWants: 16,
+  /** It ends when nothing comes for `sessionReadMs`; this bounds one that always brings a little. */
+  nativeSessionMs: 6 * 3_600_000,
+  /** A side that waits for others, and has sent nothing for this long, says that it is still there. */
+  nativeAliveMs: 10_000,
+  /** Who is turned away because too much is going on is asked to come back after so long. */
+  nativeRetryMs: 5_000,
+  /** A batch that finds the store's queue full is brought again after this. */
+  nativeBusyMs: 50,
+  /** A rate below this would let a session starve. */
+  rateBytesMin: 1_000,
+  /** A key that two peers agreed under is used again for this long. */
+  agreementKeyMs: 24 * 3_600_000,
+  /** Peers of which the sums under their keys are kept in memory. */
+  agreementsHeld: 64,
+
   /** First pause after a failed session with a configured peer; doubles up to the interval. */
   retryMs: 1_000,
   /** After a verified session, a peer is probably still equal for this long: one fingerprint opens the next. */
@@ -117,8 +149,12 @@ export const LIMITS = {
   reopenDelayMs: 200,
   reopenDelayMaxMs: 10_000,
   readBatchMessages: 100,
-  readBatchBytes: 4 * MIB,
+  /** What is looked up at once, and as much again ahead of it. */
+  readBatchBytes: 512 * KIB,
   iteratorBytes: 1 * MIB,
+  /** A record beside the messages. */
+  recordNameBytes: 256,
+  recordBytes: 64 * KIB,
 
   // The index of the store
   /** Rows and symbols of leaves in memory; what sessions under way still read is held beside it. */

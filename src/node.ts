@@ -5,22 +5,27 @@
 import { join } from 'node:path';
 import type { Config } from './config.ts';
 import type { Scope } from './core/scope.ts';
-import { LacunaError } from './errors.ts';
+import { LacunaError, toLacunaError } from './errors.ts';
 import { loadOrCreateIdentity } from './identity.ts';
 import { LIMITS } from './limits.ts';
 import { Host } from './net/host.ts';
+import { serveSessions } from './net/sessions.ts';
 import { ClusterCheck, serveMetadata } from './net/waku-metadata.ts';
-import { serveReconciliation } from './net/waku-reconciliation.ts';
 import { serveTransfer } from './net/waku-transfer.ts';
-import type { Clock, Logger, Random } from './ports.ts';
+import type { Clock, Logger, PeerLink, Random } from './ports.ts';
 import { LevelMessageStore } from './store/message-store.ts';
 import { Ingest } from './sync/ingest.ts';
+import { Agreements } from './sync/native/agreements.ts';
+import { Pace } from './sync/native/pace.ts';
+import { NativeSynchroniser } from './sync/native/synchroniser.ts';
 import { Scheduler } from './sync/scheduler.ts';
-import type { Direction, SessionPlan, SessionResult } from './sync/session.ts';
+import type { Dialect, Direction, SessionPlan, SessionResult } from './sync/session.ts';
+import { SessionRunner } from './sync/session-runner.ts';
 import { SessionTable } from './sync/session-table.ts';
 import { Strikes } from './sync/strikes.ts';
 import { Synchroniser } from './sync/synchroniser.ts';
-import { TransferReceiver } from './sync/transfer.ts';
+import { WakuSynchroniser } from './sync/waku/synchroniser.ts';
+import { TransferReceiver } from './sync/waku/transfer.ts';
 import { systemClock, systemRandom, systemSha256 } from './system.ts';
 import { nsFromMs } from './time.ts';
 import { VERSION } from './version.ts';
@@ -43,8 +48,20 @@ export interface SyncOptions {
   readonly scope?: Scope;
   readonly direction?: Direction;
   readonly dryRun?: boolean;
+  readonly dialect?: Dialect | 'auto';
+  /** The most that is taken from each peer. */
+  readonly messagesMax?: number | undefined;
+  readonly bytesMax?: number | undefined;
+  readonly audit?: boolean;
   readonly onProgress?: SessionPlan['onProgress'];
   readonly stop?: AbortSignal;
+}
+
+/** How the session with one of several peers ended: with a result, or with an error. */
+export interface SyncOutcome {
+  readonly address: string;
+  readonly result?: SessionResult;
+  readonly error?: LacunaError;
 }
 
 export class LacunaNode {
@@ -77,8 +94,22 @@ export class LacunaNode {
     this.sessions = new SessionTable(clock);
     this.ingest = new Ingest(store, clock, systemSha256);
     const onSession = init.onSession ?? (() => undefined);
-    const { sessions } = this;
-    this.#synchroniser = new Synchroniser({ store, sessions, strikes, clock, random, log, scope, onSession });
+    const { sessions, ingest } = this;
+    const runner = new SessionRunner({ sessions, strikes, clock, log, onSession });
+    const native = new NativeSynchroniser({
+      runner,
+      store,
+      ingest,
+      strikes,
+      agreements: new Agreements({ records: store.records, sha256: systemSha256, clock, log }),
+      clock,
+      random,
+      scope,
+      upload: new Pace(clock, config.uploadRate),
+      download: new Pace(clock, config.downloadRate),
+    });
+    const waku = new WakuSynchroniser({ runner, store, clock, random, scope });
+    this.#synchroniser = new Synchroniser(native, waku);
     this.#cluster = new ClusterCheck(host, metadataOf(config), namedCluster(config) !== undefined);
     this.#scheduler = new Scheduler({
       peers: config.peer,
@@ -140,7 +171,7 @@ export class LacunaNode {
   async start(): Promise<void> {
     await serveMetadata(this.#host, metadataOf(this.#config));
     await serveTransfer(this.#host, this.#receiver);
-    await serveReconciliation(this.#host, this.#synchroniser, this.#cluster, this.#stop.signal, this.#log);
+    await serveSessions(this.#host, this.#synchroniser, this.#cluster, this.#stop.signal, this.#log);
     await this.#host.start();
     this.#scheduler.start();
   }
@@ -157,12 +188,43 @@ export class LacunaNode {
    * @throws LacunaError PEER_…, SESSION_…, WIRE_…, STORE_…
    */
   async sync(address: string, options: SyncOptions = {}): Promise<SessionResult> {
-    const stop =
-      options.stop === undefined ? this.#stop.signal : AbortSignal.any([this.#stop.signal, options.stop]);
+    const stop = this.#stopWith(options.stop);
+    const link = await this.#linkTo(address, stop);
+    const plan = this.#plan(link.isLacuna, options);
+    return await this.#synchroniser.synchronise(link, plan, options.dialect, stop);
+  }
+
+  /**
+   * One session with each peer, as far as they can at the same time: Lacunas share what there is to fetch, whereas a
+   * stock node would send what another one is sending, and waits for its turn. Resolves when all have ended.
+   */
+  async syncAll(addresses: readonly string[], options: SyncOptions = {}): Promise<SyncOutcome[]> {
+    const stop = this.#stopWith(options.stop);
+    let turn: Promise<unknown> = Promise.resolve();
+    const one = async (address: string): Promise<SyncOutcome> => {
+      try {
+        const link = await this.#linkTo(address, stop);
+        const run = (): Promise<SessionResult> =>
+          this.#synchroniser.synchronise(link, this.#plan(link.isLacuna, options), options.dialect, stop);
+        if (link.isLacuna && options.dialect !== 'waku') return { address, result: await run() };
+        const session = turn.then(run);
+        turn = session.catch(() => undefined);
+        return { address, result: await session };
+      } catch (error) {
+        return { address, error: toLacunaError(error) };
+      }
+    };
+    return await Promise.all(addresses.map(one));
+  }
+
+  async #linkTo(address: string, stop: AbortSignal): Promise<PeerLink> {
     const connection = await this.#host.connect(address, stop);
     await this.#cluster.admit(connection);
-    const link = await this.#host.link(connection);
-    return await this.#synchroniser.synchronise(link, this.#plan(link.isLacuna, options), stop);
+    return await this.#host.link(connection);
+  }
+
+  #stopWith(stop: AbortSignal | undefined): AbortSignal {
+    return stop === undefined ? this.#stop.signal : AbortSignal.any([this.#stop.signal, stop]);
   }
 
   #synchroniseLately(peer: string, stop: AbortSignal): Promise<SessionResult> {
@@ -187,8 +249,8 @@ export class LacunaNode {
       pubsubTopics: this.#config.pubsubTopic,
       contentTopics: this.#config.contentTopic,
     };
-    const { direction = 'both', dryRun = false, onProgress } = options;
-    return { scope, sinceNs, untilNs, direction, dryRun, onProgress };
+    const { direction = 'both', dryRun = false, messagesMax, bytesMax, audit, onProgress } = options;
+    return { scope, sinceNs, untilNs, direction, dryRun, messagesMax, bytesMax, audit, onProgress };
   }
 
   async #stopInOrder(): Promise<void> {

@@ -50,6 +50,8 @@ export interface PeerLink {
   readonly peer: string;
   /** It says to be a Lacuna: it lists what it will send, takes larger frames, and serves windows of any age. */
   readonly isLacuna: boolean;
+  /** The one stream of a session between two Lacunas. Rejects with PEER_PROTOCOL where the peer does not speak it. */
+  openSync(): Promise<FrameChannel>;
   openReconciliation(): Promise<FrameChannel>;
   openTransfer(): Promise<FrameChannel>;
 }
@@ -78,5 +80,17 @@ export interface MessageStore {
   index(scope: Scope, sinceNs: bigint, untilNs: bigint): Promise<RangeIndex>;
   /** The encoded messages of these ids in their order, each checked against its hash; absent ones are left out. */
   read(ids: SyncIdList): AsyncIterable<Uint8Array>;
+  /** The same, many at a time: one array after the other, none of them empty. */
+  readMany(ids: SyncIdList): AsyncIterable<readonly Uint8Array[]>;
   readonly writable: boolean;
+}
+
+/** Small named records that outlive the process. Names are text; values are bytes of the caller's own making. */
+export interface Records {
+  get(name: string): Promise<Uint8Array | undefined>;
+  /** Resolves when it is on the disk. Throws STORE_FAULT, STORE_BUSY, STORE_CLOSED. */
+  put(name: string, value: Uint8Array): Promise<void>;
+  delete(name: string): Promise<void>;
+  /** All whose name begins with this, in the order of their names. */
+  list(prefix: string): AsyncIterable<readonly [name: string, value: Uint8Array]>;
 }

@@ -24,12 +24,13 @@ const files = walk(SRC)
   .map(readSource);
 
 /** What each room may import, beside itself. Files at the root of src/ are rooms of their own. */
-const LEAVES = ['errors', 'limits', 'ports', 'time', 'version'];
+const LEAVES = ['errors', 'limits', 'ports', 'quantity', 'time', 'version'];
 const MAY_USE: Readonly<Record<string, readonly string[]>> = {
   errors: [],
   limits: [],
   platform: [],
   version: [],
+  quantity: [],
   time: ['errors'],
   // Types only: what the outside lends is described in terms of the core.
   ports: ['core'],

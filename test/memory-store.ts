@@ -7,7 +7,9 @@ import type { RangeIndex } from '../src/core/range-index.ts';
 import { inScope, type Scope } from '../src/core/scope.ts';
 import { compareIds, SyncIdList, timeOf } from '../src/core/sync-id.ts';
 import { LacunaError } from '../src/errors.ts';
-import type { AppendResult, MessageStore, StoredMessage } from '../src/ports.ts';
+import type { AppendResult, MessageStore, Records, StoredMessage } from '../src/ports.ts';
+
+const READ_TOGETHER = 100;
 
 export class MemoryStore implements MessageStore {
   readonly messages: StoredMessage[] = [];
@@ -37,9 +39,17 @@ export class MemoryStore implements MessageStore {
   }
 
   async *read(ids: SyncIdList): AsyncGenerator<Uint8Array> {
-    for (let row = 0; row < ids.count; row++) {
-      const message = this.#find(ids.at(row));
-      if (message !== undefined) yield message.encoded;
+    for await (const messages of this.readMany(ids)) yield* messages;
+  }
+
+  async *readMany(ids: SyncIdList): AsyncGenerator<readonly Uint8Array[]> {
+    for (let from = 0; from < ids.count; from += READ_TOGETHER) {
+      const messages: Uint8Array[] = [];
+      for (let row = from; row < Math.min(from + READ_TOGETHER, ids.count); row++) {
+        const message = this.#find(ids.at(row));
+        if (message !== undefined) messages.push(message.encoded);
+      }
+      if (messages.length > 0) yield messages;
     }
   }
 
@@ -67,5 +77,29 @@ export class MemoryStore implements MessageStore {
 
   #ids(messages: readonly StoredMessage[]): SyncIdList {
     return SyncIdList.of(...messages.map(({ id }) => id));
+  }
+}
+
+/** Records without a disk; they last as long as the object does. */
+export class MemoryRecords implements Records {
+  readonly #values = new Map<string, Uint8Array>();
+
+  async get(name: string): Promise<Uint8Array | undefined> {
+    return this.#values.get(name)?.slice();
+  }
+
+  async put(name: string, value: Uint8Array): Promise<void> {
+    this.#values.set(name, value.slice());
+  }
+
+  async delete(name: string): Promise<void> {
+    this.#values.delete(name);
+  }
+
+  async *list(prefix: string): AsyncGenerator<readonly [name: string, value: Uint8Array]> {
+    const named = [...this.#values].filter(([name]) => name.startsWith(prefix));
+    // As their bytes are ordered in UTF-8, which is not how text is compared here.
+    const ordered = named.sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+    for (const [name, value] of ordered) yield [name, value.slice()];
   }
 }

@@ -13,6 +13,7 @@ describe('the golden vectors', () => {
     const kinds = [
       'malformed',
       'message-hash',
+      'native-frames',
       'native-payloads',
       'ranges',
       'store-query',

@@ -1,6 +1,7 @@
 /** Tells the format of a vector file from its content and checks each of its cases. */
 import type { z } from 'zod';
 import { checkMessageHash, messageHashFile } from './message-hash.ts';
+import { checkNativeFrames, nativeFramesFile } from './native-frames.ts';
 import { checkNativePayloads, nativePayloadsFile } from './native-payloads.ts';
 import { checkMalformed, checkRanges, malformedFile, rangesFile } from './ranges.ts';
 import type { CaseResult } from './shared.ts';
@@ -36,4 +37,5 @@ const FORMATS: readonly Check[] = [
   format(transcriptFile, checkTranscript),
   format(indexFile, checkIndex),
   format(nativePayloadsFile, checkNativePayloads),
+  format(nativeFramesFile, checkNativeFrames),
 ];

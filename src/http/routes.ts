@@ -4,7 +4,7 @@ import { type ErrorCode, LacunaError, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { LacunaNode } from '../node.ts';
 import type { StoredMessage } from '../ports.ts';
-import { sessionJson } from '../sync/session-json.ts';
+import { outcomeJson } from '../sync/session-json.ts';
 import { parseTimeNs } from '../time.ts';
 import { VERSION } from '../version.ts';
 import { messageFromJson, parseJson } from '../wire/message-line.ts';
@@ -72,32 +72,31 @@ const syncRequest = z.strictObject({
   pubsubTopics: z.array(z.string()).optional(),
   contentTopics: z.array(z.string()).optional(),
   direction: z.enum(['pull', 'push', 'both']).optional(),
+  dialect: z.enum(['auto', 'native', 'waku']).optional(),
   dryRun: z.boolean().optional(),
+  audit: z.boolean().optional(),
+  messagesMax: z.number().int().positive().optional(),
+  bytesMax: z.number().int().positive().optional(),
 });
 
 async function synchronise(node: LacunaNode, body: string): Promise<Answer> {
   const parsed = syncRequest.safeParse(parseJson(body));
   if (!parsed.success) throw new LacunaError('USAGE', z.prettifyError(parsed.error));
   const { peers, since, until, pubsubTopics, contentTopics, ...rest } = parsed.data;
-  const topics = pubsubTopics !== undefined || contentTopics !== undefined;
-  const results: object[] = [];
-  for (const peer of peers) {
-    const now = Date.now();
-    try {
-      const result = await node.sync(peer, {
-        ...(rest.direction === undefined ? {} : { direction: rest.direction }),
-        ...(rest.dryRun === undefined ? {} : { dryRun: rest.dryRun }),
-        ...(since === undefined ? {} : { sinceNs: parseTimeNs(since, now) }),
-        ...(until === undefined ? {} : { untilNs: parseTimeNs(until, now) }),
-        ...(topics
-          ? { scope: { pubsubTopics: pubsubTopics ?? [], contentTopics: contentTopics ?? [] } }
-          : {}),
-      });
-      results.push(sessionJson(result));
-    } catch (error) {
-      const { code, message } = toLacunaError(error);
-      results.push({ peer, error: { code, message } });
-    }
-  }
-  return { status: 200, json: { sessions: results } };
+  const now = Date.now();
+  const outcomes = await node.syncAll(peers, {
+    ...definedOf(rest),
+    sinceNs: since === undefined ? undefined : parseTimeNs(since, now),
+    untilNs: until === undefined ? undefined : parseTimeNs(until, now),
+    ...(pubsubTopics === undefined && contentTopics === undefined
+      ? {}
+      : { scope: { pubsubTopics: pubsubTopics ?? [], contentTopics: contentTopics ?? [] } }),
+  });
+  return { status: 200, json: { sessions: outcomes.map(outcomeJson) } };
+}
+
+/** What was given, without what was left out. */
+function definedOf<T extends object>(values: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  const given = Object.entries(values).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given) as { [K in keyof T]: Exclude<T[K], undefined> };
 }

@@ -19,7 +19,7 @@ import type { Clock, FrameChannel, PeerLink } from '../ports.ts';
 import { ByteBudget } from './byte-budget.ts';
 import { Handshakes } from './handshakes.ts';
 import { heldMuxer } from './held-muxer.ts';
-import { RECONCILIATION, TRANSFER } from './protocols.ts';
+import { RECONCILIATION, SYNC, TRANSFER } from './protocols.ts';
 import { StreamChannel } from './stream-channel.ts';
 
 const AGENT = 'lacuna';
@@ -182,6 +182,7 @@ export class Host {
     return {
       peer: connection.remotePeer.toString(),
       isLacuna: (await this.#agentOf(connection)).startsWith(`${AGENT}/`),
+      openSync: () => this.open(connection, SYNC, LIMITS.nativeFrameBytes),
       openReconciliation: () => this.open(connection, RECONCILIATION, LIMITS.reconciliationFrameBytes),
       openTransfer: () => this.open(connection, TRANSFER, LIMITS.transferFrameBytes),
     };

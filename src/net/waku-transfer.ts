@@ -1,6 +1,6 @@
 /** Serves `/vac/waku/transfer/1.0.0`: each inbound stream brings messages, one a frame, with no answer. */
 import { LIMITS } from '../limits.ts';
-import type { TransferReceiver } from '../sync/transfer.ts';
+import type { TransferReceiver } from '../sync/waku/transfer.ts';
 import type { Host } from './host.ts';
 import { TRANSFER } from './protocols.ts';
 

@@ -2,7 +2,7 @@
 import { ID_WORDS } from '../core/sync-id.ts';
 import type { Sha256, StoredMessage } from '../ports.ts';
 import type { Batch, Operation } from './database.ts';
-import type { Records } from './directory.ts';
+import type { Lookup } from './directory.ts';
 import { hashKey, MessageKeys, messageKey, quarantineKey, topicIndexKey, topicKey } from './keys.ts';
 import type { IndexChange } from './store-index.ts';
 import { type TopicCounts, type TopicKey, topicKeyOf } from './topic-counts.ts';
@@ -89,14 +89,14 @@ export class NewMessage implements StoreChange {
 /** A message that is not what its id says, or is not there at all, leaves the index with its entries. */
 export class Removal implements StoreChange {
   readonly removes = true;
-  readonly #records: Records;
+  readonly #records: Lookup;
   readonly #counts: TopicCounts;
   readonly #id: Uint32Array;
   readonly #encoded: Uint8Array | undefined;
   #entries: Uint8Array[] = [];
 
   /** Without bytes, only a message that is not there is removed. */
-  constructor(records: Records, counts: TopicCounts, id: Uint32Array, encoded: Uint8Array | undefined) {
+  constructor(records: Lookup, counts: TopicCounts, id: Uint32Array, encoded: Uint8Array | undefined) {
     this.#records = records;
     this.#counts = counts;
     this.#id = id.slice(0, ID_WORDS);
@@ -156,7 +156,7 @@ export class Removal implements StoreChange {
   }
 }
 
-/** Single records written and removed, for a repair; the index of ids stays as it is. */
+/** Single entries written and removed, for a repair or for `Records`; the index of ids stays as it is. */
 export class Amendment implements StoreChange {
   readonly #operations: readonly Operation[];
 
@@ -165,7 +165,9 @@ export class Amendment implements StoreChange {
   }
 
   get bytes(): number {
-    return this.#operations.length * INDEX_ENTRY_BYTES;
+    let bytes = this.#operations.length * INDEX_ENTRY_BYTES;
+    for (const operation of this.#operations) if (operation.type === 'put') bytes += operation.value.length;
+    return bytes;
   }
 
   applyTo(): boolean {

@@ -96,7 +96,7 @@ function assertWhole(header: IndexHeader, entries: readonly DirectoryEntry[]): v
 }
 
 /** What can be looked up without waiting. */
-export interface Records {
+export interface Lookup {
   getSync(key: Uint8Array): Uint8Array | undefined;
 }
 
@@ -106,7 +106,7 @@ export interface Records {
  * @throws LacunaError STORE_DAMAGED where they are not what the directory says.
  */
 export function readRows(
-  records: Records,
+  records: Lookup,
   { page, patches }: { readonly page: number; readonly patches: number },
   count: number,
   xor: Uint32Array,
@@ -128,7 +128,7 @@ export function readRows(
   return rows;
 }
 
-function decodeRecord(records: Records, page: number, patch: number, words: Uint32Array): number {
+function decodeRecord(records: Lookup, page: number, patch: number, words: Uint32Array): number {
   const bytes = records.getSync(leafKey(page, patch));
   const count = bytes === undefined ? undefined : decodeRows(bytes, page, patch, words);
   if (count === undefined) throw damaged(`page ${page} of the index cannot be read`);

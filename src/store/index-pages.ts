@@ -11,7 +11,7 @@ import { compareIds, HASH_WORDS, ID_WORDS } from '../core/sync-id.ts';
 import { LacunaError, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { Batch } from './database.ts';
-import { type Directory, type Records, readRows } from './directory.ts';
+import { type Directory, type Lookup, readRows } from './directory.ts';
 import { directoryKey, INDEX_HEADER_KEY, leafKey, symbolsKey } from './keys.ts';
 import { LeafCache } from './leaf-cache.ts';
 import {
@@ -40,7 +40,7 @@ export interface WrittenPages {
 }
 
 export class IndexPages implements LeafSource {
-  readonly #records: Records;
+  readonly #records: Lookup;
   readonly #onDamage: (error: LacunaError) => void;
   readonly #cache: LeafCache;
   readonly #unsaved = new Map<number, number>();
@@ -48,7 +48,7 @@ export class IndexPages implements LeafSource {
   #isRetired = false;
 
   /** `onDamage` is told when rows are not what they should be. */
-  constructor(records: Records, cacheBytes: number, onDamage: (error: LacunaError) => void) {
+  constructor(records: Lookup, cacheBytes: number, onDamage: (error: LacunaError) => void) {
     this.#records = records;
     this.#onDamage = onDamage;
     this.#cache = new LeafCache(cacheBytes);

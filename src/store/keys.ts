@@ -7,6 +7,7 @@
  *   1 p topic key, id    → key of the message's content topic
  *   1 c topic key, id    → key of the message's pubsub topic
  *   1 q id               → bytes that did not hash to their id, kept for inspection
+ *   1 r name             → a small record of another part of the node, with a check of its bytes
  *
  * and the index of ids, whose values end in a check of their bytes (`page-codec.ts`; numbers are big-endian):
  *
@@ -44,6 +45,7 @@ const HASH = 'h'.charCodeAt(0);
 const PUBSUB_TOPIC = 'p'.charCodeAt(0);
 const CONTENT_TOPIC = 'c'.charCodeAt(0);
 const QUARANTINE = 'q'.charCodeAt(0);
+const RECORD = 'r'.charCodeAt(0);
 const PROBE = 'w'.charCodeAt(0);
 const INDEX_HEADER = 'x'.charCodeAt(0);
 const DIRECTORY = 'd'.charCodeAt(0);
@@ -116,6 +118,27 @@ export class MessageKeys {
   }
 }
 
+/** The name is UTF-8, whose byte order is the order of its characters. */
+export function recordKey(name: Uint8Array): Uint8Array {
+  const key = head(RECORD, name.length);
+  key.set(name, HEAD);
+  return key;
+}
+
+/** All records whose names begin with these bytes. */
+export function recordRange(prefix: Uint8Array): KeyRange {
+  const gte = recordKey(prefix);
+  const lt = gte.slice();
+  // No byte of UTF-8, and no letter, is so large that it could not be one more.
+  lt[lt.length - 1] = lt[lt.length - 1]! + 1;
+  return { gte, lt };
+}
+
+/** The name of a record, as bytes. */
+export function recordNameOf(key: Uint8Array): Uint8Array {
+  return key.subarray(HEAD);
+}
+
 /** A key that means nothing: written to see whether the disk takes writes again. */
 export const PROBE_KEY = head(PROBE, 0);
 
@@ -174,6 +197,7 @@ export function messageRange(lower: Uint32Array, upper: Uint32Array): KeyRange {
 
 export const ALL_MESSAGES: KeyRange = prefixRange(MESSAGE);
 export const ALL_QUARANTINED: KeyRange = prefixRange(QUARANTINE);
+export const ALL_RECORDS: KeyRange = prefixRange(RECORD);
 export const ALL_HASHES: KeyRange = prefixRange(HASH);
 export const ALL_TOPICS: Readonly<Record<TopicKind, KeyRange>> = {
   pubsub: prefixRange(PUBSUB_TOPIC),

@@ -7,12 +7,13 @@ import type { RangeIndex } from '../core/range-index.ts';
 import type { Scope } from '../core/scope.ts';
 import { boundAt, type SyncIdList } from '../core/sync-id.ts';
 import { LacunaError, toLacunaError } from '../errors.ts';
-import type { AppendResult, Clock, Logger, MessageStore, Sha256, StoredMessage } from '../ports.ts';
+import type { AppendResult, Clock, Logger, MessageStore, Records, Sha256, StoredMessage } from '../ports.ts';
 import { asBuffer, MessageView } from '../wire/waku-message.ts';
 import { Amendment, MessagePutter, NewMessage, Removal, type StoreChange } from './changes.ts';
 import { Database, type Operation } from './database.ts';
-import { ALL_MESSAGES, ALL_QUARANTINED, idOfKey, messageKey, PROBE_KEY } from './keys.ts';
+import { ALL_MESSAGES, ALL_QUARANTINED, ALL_RECORDS, idOfKey, messageKey, PROBE_KEY } from './keys.ts';
 import { MessageReader, type StoreEntry } from './message-reader.ts';
+import { StoreRecords } from './records.ts';
 import { idsOfScope } from './scope-ids.ts';
 import { newSidecar, readSidecar, type Sidecar, writeSidecar } from './sidecar.ts';
 import { type IndexLimits, StoreIndex } from './store-index.ts';
@@ -38,6 +39,8 @@ export class LevelMessageStore implements MessageStore {
   readonly database: Database;
   readonly putter: MessagePutter;
   readonly storeIndex: StoreIndex;
+  /** What other parts of the node remember beside the messages. */
+  readonly records: Records;
   readonly #options: StoreOptions;
   readonly #writer: Writer<StoreChange>;
   readonly #reader: MessageReader;
@@ -65,6 +68,7 @@ export class LevelMessageStore implements MessageStore {
       onDamaged: (id, encoded) => this.#setAside(id, encoded),
       isIndexed: (id) => this.has(id),
     });
+    this.records = new StoreRecords(database, log, (operations) => this.amend(operations));
     const target = {
       write: (changes: readonly StoreChange[]) => this.#write(changes),
       recover: (signal: AbortSignal) => this.#recover(signal),
@@ -168,6 +172,10 @@ export class LevelMessageStore implements MessageStore {
     return this.#reader.read(ids);
   }
 
+  readMany(ids: SyncIdList): AsyncGenerator<readonly Uint8Array[]> {
+    return this.#reader.readMany(ids);
+  }
+
   /** Messages by hash, in the order asked for; unknown ones are left out. */
   async readByHash(hashes: readonly Uint8Array[]): Promise<StoreEntry[]> {
     return await this.#reader.readByHash(hashes);
@@ -208,7 +216,7 @@ export class LevelMessageStore implements MessageStore {
     this.#quarantined += removed;
   }
 
-  /** Writes and removes single records, for a repair. */
+  /** Writes and removes single entries, for a repair or for `records`. */
   async amend(operations: readonly Operation[]): Promise<void> {
     if (operations.length > 0) await this.#writer.submit([new Amendment(operations)]);
   }
@@ -299,10 +307,12 @@ export class LevelMessageStore implements MessageStore {
           this.putter.putInto(batch, { ...entry, ...topics.read(entry.encoded).topics() });
       });
     }
-    for await (const chunk of this.database.readable(ALL_QUARANTINED)) {
-      await fresh.write((batch) => {
-        for (const [key, encoded] of chunk) batch.put(key, encoded);
-      });
+    for (const range of [ALL_QUARANTINED, ALL_RECORDS]) {
+      for await (const chunk of this.database.readable(range)) {
+        await fresh.write((batch) => {
+          for (const [key, value] of chunk) batch.put(key, value);
+        });
+      }
     }
   }
 

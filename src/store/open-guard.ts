@@ -68,6 +68,15 @@ async function repairAndOpen(location: string): Promise<Opened> {
   return { level: await openLevel(location, false), repaired: true };
 }
 
+/**
+ * LevelDB maps the tables that it has open into memory, 2 MB each: this many are 64 of them, 128 MB, and the fewest
+ * that it takes. A store of 1.8 GB was all in memory after a scan, 1,970 MB with the 1,000 files that are usual, and
+ * 270 MB so. Messages in the order of their ids are read no slower; what costs is to look them up at random in more
+ * than 128 MB, as a table is opened in some 30 us. Larger tables or write buffers take more memory again, smaller
+ * tables are slower, and to compress or not makes no difference that could be measured.
+ */
+const OPEN_FILES = 74;
+
 /** Opens as it is. The handle is made here and not before: making one begins to open it. */
 export async function openLevel(location: string, createIfMissing: boolean): Promise<LevelHandle> {
   try {
@@ -75,6 +84,7 @@ export async function openLevel(location: string, createIfMissing: boolean): Pro
       keyEncoding: 'view',
       valueEncoding: 'view',
       createIfMissing,
+      maxOpenFiles: OPEN_FILES,
     });
     await level.open();
     return level;

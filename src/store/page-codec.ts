@@ -1,5 +1,5 @@
 /**
- * The records of the index as bytes. Every value ends in a check over its bytes and its key: LevelDB does not check
+ * The records of the index, and those of others, as bytes. Every value ends in a check over its bytes and its key: LevelDB does not check
  * what it reads, and the XOR of a leaf says nothing of its times. A check finds what a disk does by accident; what
  * a leaf holds is compared with its count, order and XOR besides.
  */
@@ -173,6 +173,25 @@ export function decodeTopicCount(topic: Uint8Array, bytes: Uint8Array): number |
   return Number(viewOf(bytes).getBigUint64(0));
 }
 
+/** A record of any length, with a check over its key and its bytes. */
+export function encodeRecord(key: Uint8Array, value: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(value.length + CHECK_BYTES);
+  bytes.set(value);
+  viewOf(bytes).setUint32(value.length, recordCheck(key, value));
+  return bytes;
+}
+
+export function decodeRecord(key: Uint8Array, bytes: Uint8Array): Uint8Array | undefined {
+  const end = bytes.length - CHECK_BYTES;
+  if (end < 0) return undefined;
+  const value = bytes.subarray(0, end);
+  return viewOf(bytes).getUint32(end) === recordCheck(key, value) ? value : undefined;
+}
+
+function recordCheck(key: Uint8Array, value: Uint8Array): number {
+  return checkOf(value, value.length, checkOf(key, key.length, 0, 0), 0);
+}
+
 function sealed(bytes: Uint8Array, first: number, second: number): Uint8Array {
   const end = bytes.length - CHECK_BYTES;
   viewOf(bytes).setUint32(end, checkOf(bytes, end, first, second));
@@ -184,7 +203,10 @@ function isSealed(bytes: Uint8Array, first: number, second: number): boolean {
   return viewOf(bytes).getUint32(end) === checkOf(bytes, end, first, second);
 }
 
-/** MurmurHash3 over big-endian words: each step can be undone, so that no change of one word goes unseen. */
+/**
+ * MurmurHash3 over big-endian words: each step can be undone, so that no change of one word goes unseen. Beyond the
+ * end of the array stand zeros; where more follows the bytes to be checked, they have to be whole words.
+ */
 function checkOf(bytes: Uint8Array, end: number, first: number, second: number): number {
   let hash = step(step(end, first), second);
   for (let at = 0; at < end; at += 4) {

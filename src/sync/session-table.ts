@@ -2,11 +2,11 @@
 import { LacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { Clock } from '../ports.ts';
-import type { Session } from './session.ts';
+import type { RunningSession } from './session.ts';
 
 export class SessionTable {
   readonly #clock: Clock;
-  readonly #sessions = new Map<string, Set<Session>>();
+  readonly #sessions = new Map<string, Set<RunningSession>>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -26,7 +26,7 @@ export class SessionTable {
    *
    * @throws LacunaError SESSION_BUSY.
    */
-  add(session: Session): void {
+  add(session: RunningSession): void {
     this.#forgetEnded();
     if (this.running >= LIMITS.sessions) this.#displaceIdlest();
     const ofPeer = this.#sessions.get(session.peer) ?? new Set();
@@ -41,14 +41,15 @@ export class SessionTable {
     session.idsLeft = () => LIMITS.sessionsItems - this.#idsHeld();
   }
 
-  end(session: Session): void {
+  end(session: RunningSession): void {
     session.end();
   }
 
-  /** The sessions of a peer that still take messages, the newest first. */
-  openWith(peer: string): Session[] {
+  /** The sessions of a kind with a peer that still take messages, the newest first. */
+  openWith<S extends RunningSession>(peer: string, kind: new (...init: never[]) => S): S[] {
     const now = this.#clock.monotonicMs();
-    return [...(this.#sessions.get(peer) ?? [])].filter((session) => session.isOpen(now)).reverse();
+    const isOpen = (session: RunningSession): session is S => session instanceof kind && session.isOpen(now);
+    return [...(this.#sessions.get(peer) ?? [])].filter(isOpen).reverse();
   }
 
   #idsHeld(): number {
@@ -60,7 +61,7 @@ export class SessionTable {
   }
 
   #displaceIdlest(): void {
-    let idlest: Session | undefined;
+    let idlest: RunningSession | undefined;
     for (const sessions of this.#sessions.values()) {
       for (const session of sessions) {
         if (session.endedMs !== undefined || session.displace === undefined) continue;

@@ -90,7 +90,7 @@ describe('two stores with a part of a month each', () => {
     expect(Object.keys(json)).toEqual(expect.arrayContaining(SESSION_KEYS));
     expect(json).toMatchObject({
       peer: node.peerId,
-      dialect: 'waku',
+      dialect: 'native',
       have: lines.length - first.length,
       need: lines.length - second.length,
       received: lines.length - second.length,

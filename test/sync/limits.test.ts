@@ -2,9 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { ERROR_CODES, type ErrorCode } from '../../src/errors.ts';
 import { LIMITS } from '../../src/limits.ts';
-import { Session } from '../../src/sync/session.ts';
 import { SessionTable } from '../../src/sync/session-table.ts';
 import { isMalformed, STRIKE_MALFORMED, Strikes } from '../../src/sync/strikes.ts';
+import { WakuSession } from '../../src/sync/waku/session.ts';
 import { codeOf } from '../error-code.ts';
 import { MemoryStore } from '../memory-store.ts';
 import { HOUR } from './party.ts';
@@ -62,13 +62,13 @@ function table() {
   const clock = new VirtualClock();
   const sessions = new SessionTable(clock);
   const store = new MemoryStore();
-  const open = (peer: string): Session => {
-    const session = new Session(peer, 'responder', HOUR, store, clock);
+  const open = (peer: string): WakuSession => {
+    const session = new WakuSession(peer, 'responder', HOUR, store, clock);
     sessions.add(session);
     return session;
   };
   /** Takes every place there is. */
-  const fill = (): Session[] =>
+  const fill = (): WakuSession[] =>
     Array.from({ length: LIMITS.sessions }, (_, at) =>
       open(`peer ${Math.floor(at / LIMITS.sessionsPerPeer)}`),
     );
@@ -118,12 +118,12 @@ describe('the places for sessions', () => {
     const first = open('peer');
     const second = open('peer');
     open('another');
-    expect(sessions.openWith('peer')).toEqual([second, first]);
+    expect(sessions.openWith('peer', WakuSession)).toEqual([second, first]);
     sessions.end(first);
     await clock.advance(LIMITS.sessionGraceMs - 1);
-    expect(sessions.openWith('peer')).toEqual([second, first]);
+    expect(sessions.openWith('peer', WakuSession)).toEqual([second, first]);
     await clock.advance(1);
-    expect(sessions.openWith('peer')).toEqual([second]);
-    expect(sessions.openWith('nobody')).toEqual([]);
+    expect(sessions.openWith('peer', WakuSession)).toEqual([second]);
+    expect(sessions.openWith('nobody', WakuSession)).toEqual([]);
   });
 });

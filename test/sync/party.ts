@@ -1,19 +1,31 @@
 /** A node without a network or a disk: all of src/sync over a store in memory, linked to others by channels in memory. */
 import { EVERYTHING, type Scope } from '../../src/core/scope.ts';
-import type { LacunaError } from '../../src/errors.ts';
-import type { FrameChannel, PeerLink, StoredMessage } from '../../src/ports.ts';
+import { LacunaError } from '../../src/errors.ts';
+import type { FrameChannel, PeerLink, Random, StoredMessage } from '../../src/ports.ts';
 import { Ingest } from '../../src/sync/ingest.ts';
-import { Session, type SessionPlan, type SessionResult } from '../../src/sync/session.ts';
+import { Agreements } from '../../src/sync/native/agreements.ts';
+import { Pace } from '../../src/sync/native/pace.ts';
+import { NativeSynchroniser } from '../../src/sync/native/synchroniser.ts';
+import type { SessionPlan, SessionResult } from '../../src/sync/session.ts';
+import { SessionRunner } from '../../src/sync/session-runner.ts';
 import { SessionTable } from '../../src/sync/session-table.ts';
 import { Strikes } from '../../src/sync/strikes.ts';
-import { Synchroniser } from '../../src/sync/synchroniser.ts';
-import { TransferReceiver } from '../../src/sync/transfer.ts';
-import { systemSha256 } from '../../src/system.ts';
-import { MemoryStore } from '../memory-store.ts';
+import { WakuSession } from '../../src/sync/waku/session.ts';
+import { WakuSynchroniser } from '../../src/sync/waku/synchroniser.ts';
+import { TransferReceiver } from '../../src/sync/waku/transfer.ts';
+import { systemRandom, systemSha256 } from '../../src/system.ts';
+import { MemoryRecords, MemoryStore } from '../memory-store.ts';
 import { RecordingLogger } from '../recording-logger.ts';
 import { hexOf, NOW_NS } from '../sample-messages.ts';
 import { MemoryChannel } from './memory-channel.ts';
 import type { VirtualClock } from './virtual-clock.ts';
+
+/** Of a link to a peer that speaks the Waku wire alone. */
+export const WAKU_ONLY = {
+  openSync: async (): Promise<FrameChannel> => {
+    throw new LacunaError('PEER_PROTOCOL', 'it speaks the Waku wire alone');
+  },
+};
 
 /** The hour of the sample messages. */
 export const HOUR: SessionPlan = {
@@ -27,6 +39,10 @@ export const HOUR: SessionPlan = {
 export interface PartyInit {
   readonly messages?: readonly StoredMessage[];
   readonly scope?: Scope;
+  /** Where salts and spots of its native sessions come from. */
+  readonly random?: Random;
+  /** Bytes a second that it sends in native sessions. */
+  readonly rate?: number;
 }
 
 export class Party {
@@ -37,11 +53,16 @@ export class Party {
   readonly strikes: Strikes;
   readonly log = new RecordingLogger();
   readonly receiver: TransferReceiver;
-  readonly synchroniser: Synchroniser;
+  readonly synchroniser: WakuSynchroniser;
+  readonly native: NativeSynchroniser;
   /** Every session that ended here, in this order. */
   readonly ended: { result: SessionResult; error: LacunaError | undefined }[] = [];
 
-  constructor(name: string, clock: VirtualClock, { messages = [], scope = EVERYTHING }: PartyInit = {}) {
+  constructor(
+    name: string,
+    clock: VirtualClock,
+    { messages = [], scope = EVERYTHING, random = systemRandom, rate }: PartyInit = {},
+  ) {
     this.name = name;
     this.clock = clock;
     this.store = new MemoryStore(messages);
@@ -50,15 +71,32 @@ export class Party {
     const { store, sessions, strikes, log } = this;
     const ingest = new Ingest(store, clock, systemSha256);
     this.receiver = new TransferReceiver(ingest, store, sessions, strikes, log);
-    this.synchroniser = new Synchroniser({
-      store,
+    const runner = new SessionRunner({
       sessions,
       strikes,
       clock,
       log,
+      onSession: (result, error) => this.ended.push({ result, error }),
+    });
+    this.synchroniser = new WakuSynchroniser({
+      runner,
+      store,
+      clock,
       scope,
       random: { below: (below) => Math.floor(below / 2) },
-      onSession: (result, error) => this.ended.push({ result, error }),
+    });
+    const records = new MemoryRecords();
+    this.native = new NativeSynchroniser({
+      runner,
+      store,
+      ingest,
+      strikes,
+      agreements: new Agreements({ records, sha256: systemSha256, clock, log }),
+      clock,
+      scope,
+      random,
+      upload: new Pace(clock, rate),
+      download: new Pace(clock, undefined),
     });
   }
 
@@ -72,6 +110,7 @@ export class Party {
     return {
       peer: other.name,
       isLacuna,
+      openSync: async () => open((channel) => other.native.serve(other.linkTo(this), channel)),
       openReconciliation: async () =>
         open((channel) => other.synchroniser.serve(other.linkTo(this), channel)),
       openTransfer: async () => open((channel) => other.receiver.receive(this.name, channel)),
@@ -85,8 +124,8 @@ export class Party {
   }
 
   /** A session that is open in the table and takes messages, without a reconciliation. */
-  openSession(peer: string, plan: Partial<SessionPlan> = {}): Session {
-    const session = new Session(peer, 'initiator', { ...HOUR, ...plan }, this.store, this.clock);
+  openSession(peer: string, plan: Partial<SessionPlan> = {}): WakuSession {
+    const session = new WakuSession(peer, 'initiator', { ...HOUR, ...plan }, this.store, this.clock);
     this.sessions.add(session);
     return session;
   }

@@ -2,9 +2,11 @@
  * A link between two parties with somebody in between: who sees every stream that either opens, and may lose or change
  * what goes through it.
  */
-import type { FrameChannel, PeerLink } from '../../src/ports.ts';
-import { MemoryChannel } from './memory-channel.ts';
-import type { Party } from './party.ts';
+
+import type { FrameChannel, PeerLink } from '../../../src/ports.ts';
+import { MemoryChannel } from '../memory-channel.ts';
+import type { Party } from '../party.ts';
+import { WAKU_ONLY } from '../party.ts';
 
 /** What becomes of a frame on its way: itself, another one, or nothing. */
 export type Meddling = (frame: Uint8Array) => Uint8Array | undefined;
@@ -37,6 +39,7 @@ export function meddledLink(from: Party, to: Party, init: LinkInit = {}): PeerLi
   return {
     peer: to.name,
     isLacuna: init.isLacuna ?? true,
+    ...WAKU_ONLY,
     openReconciliation: async () =>
       open(init.onReconciliation, (channel) => to.synchroniser.serve(meddledLink(to, from, init), channel)),
     openTransfer: async () => open(init.onTransfer, (channel) => to.receiver.receive(from.name, channel)),

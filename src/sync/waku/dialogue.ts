@@ -3,21 +3,21 @@
  * to say (spec/waku-sync.md). It fills in the session and hands what the peer lacks to `have`; moving messages is
  * not its business.
  */
-import type { RangesPayload } from '../core/range.ts';
-import { isFinal } from '../core/range.ts';
-import type { RangeIndex } from '../core/range-index.ts';
-import { acceptOpening, openingClaims, type ReconcilePolicy, reconcileStep } from '../core/reconcile.ts';
-import { intersectScopes, type Scope } from '../core/scope.ts';
-import { boundAt, nextMoment, type SyncIdList } from '../core/sync-id.ts';
-import { LacunaError } from '../errors.ts';
-import { LIMITS } from '../limits.ts';
-import type { FrameChannel, MessageStore } from '../ports.ts';
-import { lebLength } from '../wire/bytes.ts';
-import { decodeRanges, encodeRanges } from '../wire/waku-ranges.ts';
-import type { Session } from './session.ts';
+import type { RangesPayload } from '../../core/range.ts';
+import { isFinal } from '../../core/range.ts';
+import type { RangeIndex } from '../../core/range-index.ts';
+import { acceptOpening, openingClaims, type ReconcilePolicy, reconcileStep } from '../../core/reconcile.ts';
+import { intersectScopes, type Scope } from '../../core/scope.ts';
+import { boundAt, nextMoment, type SyncIdList } from '../../core/sync-id.ts';
+import { LacunaError } from '../../errors.ts';
+import { LIMITS } from '../../limits.ts';
+import type { FrameChannel, MessageStore } from '../../ports.ts';
+import { lebLength } from '../../wire/bytes.ts';
+import { decodeRanges, encodeRanges } from '../../wire/waku-ranges.ts';
+import type { WakuSession } from './session.ts';
 
 export interface DialogueContext {
-  readonly session: Session;
+  readonly session: WakuSession;
   readonly channel: FrameChannel;
   readonly store: MessageStore;
   readonly policy: ReconcilePolicy;
@@ -129,7 +129,7 @@ async function receive({
   return { payload: decodeRanges(bytes), empty: bytes.length === 0 };
 }
 
-function checkBudget(session: Session): void {
+function checkBudget(session: WakuSession): void {
   if (session.reconciliationBytesSent + session.reconciliationBytesReceived > LIMITS.sessionBytes) {
     throw new LacunaError('SESSION_BUDGET', 'the reconciliation is over its budget of bytes');
   }

@@ -1,17 +1,18 @@
 /** The sending half of a session: nothing that is queued is lost, whenever it is queued. */
+
 import { describe, expect, it } from 'vitest';
-import { SyncIdList } from '../../src/core/sync-id.ts';
-import { LacunaError } from '../../src/errors.ts';
-import { LIMITS } from '../../src/limits.ts';
-import type { FrameChannel, PeerLink, StoredMessage } from '../../src/ports.ts';
-import { Outbox } from '../../src/sync/outbox.ts';
-import { Session } from '../../src/sync/session.ts';
-import { endedIn } from '../ended-in.ts';
-import { MemoryStore } from '../memory-store.ts';
-import { messageOf, samples, stored } from '../sample-messages.ts';
-import { MemoryChannel } from './memory-channel.ts';
-import { HOUR } from './party.ts';
-import { VirtualClock } from './virtual-clock.ts';
+import { SyncIdList } from '../../../src/core/sync-id.ts';
+import { LacunaError } from '../../../src/errors.ts';
+import { LIMITS } from '../../../src/limits.ts';
+import type { FrameChannel, PeerLink, StoredMessage } from '../../../src/ports.ts';
+import { Outbox } from '../../../src/sync/waku/outbox.ts';
+import { WakuSession } from '../../../src/sync/waku/session.ts';
+import { endedIn } from '../../ended-in.ts';
+import { MemoryStore } from '../../memory-store.ts';
+import { messageOf, samples, stored } from '../../sample-messages.ts';
+import { MemoryChannel } from '../memory-channel.ts';
+import { HOUR, WAKU_ONLY } from '../party.ts';
+import { VirtualClock } from '../virtual-clock.ts';
 
 const messages = samples(30);
 const idsOf = (some: readonly StoredMessage[]): SyncIdList => SyncIdList.of(...some.map(({ id }) => id));
@@ -27,7 +28,7 @@ interface Init {
 function sending({ held = messages, isLacuna = false, beforeWrite }: Init = {}) {
   const clock = new VirtualClock();
   const store = new MemoryStore(held);
-  const session = new Session('peer', 'initiator', HOUR, store, clock);
+  const session = new WakuSession('peer', 'initiator', HOUR, store, clock);
   const [here, there] = MemoryChannel.pair(clock);
   const opened: FrameChannel[] = [];
   const channel: FrameChannel = {
@@ -43,6 +44,7 @@ function sending({ held = messages, isLacuna = false, beforeWrite }: Init = {}) 
   const link: PeerLink = {
     peer: 'peer',
     isLacuna,
+    ...WAKU_ONLY,
     openReconciliation: () => Promise.reject(new LacunaError('INTERNAL', 'not of this test')),
     openTransfer: async () => {
       opened.push(channel);
@@ -180,11 +182,12 @@ describe('the end of an outbox', () => {
   it('resets a stream too that opens only after the session was given up', async () => {
     const clock = new VirtualClock();
     const store = new MemoryStore(messages);
-    const session = new Session('peer', 'initiator', HOUR, store, clock);
+    const session = new WakuSession('peer', 'initiator', HOUR, store, clock);
     const [here, there] = MemoryChannel.pair(clock);
     const link: PeerLink = {
       peer: 'peer',
       isLacuna: true,
+      ...WAKU_ONLY,
       openReconciliation: () => Promise.reject(new LacunaError('INTERNAL', 'not of this test')),
       openTransfer: () => clock.sleep(1_000).then(() => here),
     };

@@ -1,12 +1,12 @@
 /** The sending half of a session's transfers: ids in, messages out on one stream, in writes of a good size. */
-import type { SyncIdList } from '../core/sync-id.ts';
-import { LIMITS } from '../limits.ts';
-import type { FrameChannel, MessageStore, PeerLink } from '../ports.ts';
-import { lebLength } from '../wire/bytes.ts';
-import type { Session } from './session.ts';
+import type { SyncIdList } from '../../core/sync-id.ts';
+import { LIMITS } from '../../limits.ts';
+import type { FrameChannel, MessageStore, PeerLink } from '../../ports.ts';
+import { lebLength } from '../../wire/bytes.ts';
+import type { WakuSession } from './session.ts';
 
 export class Outbox {
-  readonly #session: Session;
+  readonly #session: WakuSession;
   readonly #link: PeerLink;
   readonly #store: MessageStore;
   readonly #frameBytesMax: number;
@@ -16,7 +16,7 @@ export class Outbox {
   #failure: unknown;
   #aborted: Error | undefined;
 
-  constructor(session: Session, link: PeerLink, store: MessageStore) {
+  constructor(session: WakuSession, link: PeerLink, store: MessageStore) {
     this.#session = session;
     this.#link = link;
     this.#store = store;

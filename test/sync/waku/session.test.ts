@@ -1,15 +1,16 @@
 /** What one session counts, how long it waits, and what it names as missing. */
 import { describe, expect, it } from 'vitest';
-import { SyncIdList } from '../../src/core/sync-id.ts';
-import { LIMITS } from '../../src/limits.ts';
-import type { StoredMessage } from '../../src/ports.ts';
-import { Session, type SessionPlan } from '../../src/sync/session.ts';
-import { sessionJson } from '../../src/sync/session-json.ts';
-import { textOf } from '../core/random-sets.ts';
-import { MemoryStore } from '../memory-store.ts';
-import { hexOf, samples } from '../sample-messages.ts';
-import { HOUR } from './party.ts';
-import { VirtualClock } from './virtual-clock.ts';
+import { SyncIdList } from '../../../src/core/sync-id.ts';
+import { LIMITS } from '../../../src/limits.ts';
+import type { StoredMessage } from '../../../src/ports.ts';
+import type { SessionPlan } from '../../../src/sync/session.ts';
+import { sessionJson } from '../../../src/sync/session-json.ts';
+import { WakuSession } from '../../../src/sync/waku/session.ts';
+import { textOf } from '../../core/random-sets.ts';
+import { MemoryStore } from '../../memory-store.ts';
+import { hexOf, samples } from '../../sample-messages.ts';
+import { HOUR } from '../party.ts';
+import { VirtualClock } from '../virtual-clock.ts';
 
 const messages = samples(40);
 const idsOf = (some: readonly StoredMessage[]): SyncIdList => SyncIdList.of(...some.map(({ id }) => id));
@@ -17,11 +18,11 @@ const idsOf = (some: readonly StoredMessage[]): SyncIdList => SyncIdList.of(...s
 function begin(plan: Partial<SessionPlan> = {}, held: readonly StoredMessage[] = []) {
   const clock = new VirtualClock();
   const store = new MemoryStore(held);
-  return { clock, store, session: new Session('peer', 'initiator', { ...HOUR, ...plan }, store, clock) };
+  return { clock, store, session: new WakuSession('peer', 'initiator', { ...HOUR, ...plan }, store, clock) };
 }
 
 /** Begins to wait, and tells when the wait was over. */
-function settling(session: Session, clock: VirtualClock, stop = new AbortController().signal) {
+function settling(session: WakuSession, clock: VirtualClock, stop = new AbortController().signal) {
   const wait = { endedAtMs: undefined as number | undefined };
   void session.settle(stop).then(() => {
     wait.endedAtMs = clock.monotonicMs();

@@ -3,18 +3,19 @@
  * exactly what they found and moved, keep to their scope, window and direction, and end in a code when the peer
  * does not do its part.
  */
+
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { EVERYTHING, type Scope } from '../../src/core/scope.ts';
-import { boundAt, TIMESTAMP_MAX, timeOf } from '../../src/core/sync-id.ts';
-import { type ErrorCode, LacunaError } from '../../src/errors.ts';
-import { LIMITS } from '../../src/limits.ts';
-import type { PeerLink, StoredMessage } from '../../src/ports.ts';
-import type { SessionPlan, SessionResult } from '../../src/sync/session.ts';
-import { encodeRanges } from '../../src/wire/waku-ranges.ts';
-import { Chance } from '../core/random-sets.ts';
-import { endedIn } from '../ended-in.ts';
-import { MemoryStore } from '../memory-store.ts';
+import { EVERYTHING, type Scope } from '../../../src/core/scope.ts';
+import { boundAt, TIMESTAMP_MAX, timeOf } from '../../../src/core/sync-id.ts';
+import { type ErrorCode, LacunaError } from '../../../src/errors.ts';
+import { LIMITS } from '../../../src/limits.ts';
+import type { PeerLink, StoredMessage } from '../../../src/ports.ts';
+import type { SessionPlan, SessionResult } from '../../../src/sync/session.ts';
+import { encodeRanges } from '../../../src/wire/waku-ranges.ts';
+import { Chance } from '../../core/random-sets.ts';
+import { endedIn } from '../../ended-in.ts';
+import { MemoryStore } from '../../memory-store.ts';
 import {
   CHAT,
   hexOf,
@@ -25,11 +26,11 @@ import {
   SHARD_1,
   samples,
   stored,
-} from '../sample-messages.ts';
+} from '../../sample-messages.ts';
+import { MemoryChannel } from '../memory-channel.ts';
+import { Party, WAKU_ONLY } from '../party.ts';
+import { VirtualClock } from '../virtual-clock.ts';
 import { allServed, type LinkInit, meddledLink } from './meddled-link.ts';
-import { MemoryChannel } from './memory-channel.ts';
-import { Party } from './party.ts';
-import { VirtualClock } from './virtual-clock.ts';
 
 interface Two {
   readonly clock: VirtualClock;
@@ -349,6 +350,7 @@ describe('a scope', () => {
     const link: PeerLink = {
       peer: 'other',
       isLacuna: true,
+      ...WAKU_ONLY,
       openReconciliation: async () => {
         const [here, there] = MemoryChannel.pair(clock);
         await there.write([answer]);
@@ -478,11 +480,12 @@ describe('a peer that does not do its part', () => {
     const link: PeerLink = {
       peer: 'script',
       isLacuna: true,
+      ...WAKU_ONLY,
       openReconciliation: () => Promise.reject(new LacunaError('PEER_PROTOCOL', 'it does not speak this')),
       openTransfer: () => Promise.reject(new LacunaError('PEER_CLOSED', 'gone')),
     };
     expect(await endedIn(session(a, link))).toBe('PEER_PROTOCOL');
-    const never = { ...link, openReconciliation: () => new Promise<never>(() => undefined) };
+    const never = { ...link, ...WAKU_ONLY, openReconciliation: () => new Promise<never>(() => undefined) };
     const before = clock.monotonicMs();
     expect(await endedIn(session(a, never))).toBe('SESSION_BUDGET');
     expect(clock.monotonicMs() - before).toBe(LIMITS.sessionMs);
@@ -543,6 +546,7 @@ describe('limits', () => {
     const silent = (peer: string): PeerLink => ({
       peer,
       isLacuna: true,
+      ...WAKU_ONLY,
       openReconciliation: async () => MemoryChannel.pair(clock)[0],
       openTransfer: async () => MemoryChannel.pair(clock)[0],
     });

@@ -1,16 +1,16 @@
 /** What a node takes of the messages that a peer sends it, and what it refuses. */
 import { describe, expect, it } from 'vitest';
-import type { WakuMessage } from '../../src/core/message.ts';
-import type { ErrorCode } from '../../src/errors.ts';
-import { LIMITS } from '../../src/limits.ts';
-import type { SessionPlan } from '../../src/sync/session.ts';
-import { STRIKE_MALFORMED } from '../../src/sync/strikes.ts';
-import { encodeMessageAndTopic } from '../../src/wire/waku-message.ts';
-import { endedIn } from '../ended-in.ts';
-import { CHAT, messageOf, NOTES, NOW_NS, SHARD_1, sampleMessages } from '../sample-messages.ts';
-import { MemoryChannel } from './memory-channel.ts';
-import { HOUR, Party } from './party.ts';
-import { VirtualClock } from './virtual-clock.ts';
+import type { WakuMessage } from '../../../src/core/message.ts';
+import type { ErrorCode } from '../../../src/errors.ts';
+import { LIMITS } from '../../../src/limits.ts';
+import type { SessionPlan } from '../../../src/sync/session.ts';
+import { STRIKE_MALFORMED } from '../../../src/sync/strikes.ts';
+import { encodeMessageAndTopic } from '../../../src/wire/waku-message.ts';
+import { endedIn } from '../../ended-in.ts';
+import { CHAT, messageOf, NOTES, NOW_NS, SHARD_1, sampleMessages } from '../../sample-messages.ts';
+import { MemoryChannel } from '../memory-channel.ts';
+import { HOUR, Party } from '../party.ts';
+import { VirtualClock } from '../virtual-clock.ts';
 
 const party = (): Party => new Party('here', new VirtualClock());
 const frames = (count: number, seed = 1): Uint8Array[] =>

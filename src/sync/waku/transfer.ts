@@ -2,16 +2,16 @@
  * The receiving half of transfers: every frame of a peer is decoded, hashed, and matched to a session with that
  * peer; what fits goes through the one door, what does not is refused with a code and counts against the peer.
  */
-import { DigestTree } from '../core/digest-tree.ts';
-import { type ErrorCode, LacunaError, toLacunaError } from '../errors.ts';
-import { LIMITS } from '../limits.ts';
-import type { FrameChannel, Logger, MessageStore, StoredMessage } from '../ports.ts';
-import { lebLength } from '../wire/bytes.ts';
-import { decodeMessageAndTopic } from '../wire/waku-message.ts';
-import type { Ingest } from './ingest.ts';
-import type { Session } from './session.ts';
-import type { SessionTable } from './session-table.ts';
-import { isMalformed, STRIKE_MALFORMED, type Strikes } from './strikes.ts';
+import { DigestTree } from '../../core/digest-tree.ts';
+import { type ErrorCode, LacunaError, toLacunaError } from '../../errors.ts';
+import { LIMITS } from '../../limits.ts';
+import type { FrameChannel, Logger, MessageStore, StoredMessage } from '../../ports.ts';
+import { lebLength } from '../../wire/bytes.ts';
+import { decodeMessageAndTopic } from '../../wire/waku-message.ts';
+import type { Ingest } from '../ingest.ts';
+import type { SessionTable } from '../session-table.ts';
+import { isMalformed, STRIKE_MALFORMED, type Strikes } from '../strikes.ts';
+import { WakuSession } from './session.ts';
 
 /**
  * Refusals that are our own choice, or happen to an honest peer: a file that it imported may hold times that lie
@@ -39,14 +39,14 @@ export class TransferReceiver {
 
   /** Takes what a peer sends until it closes the stream, breaks the protocol, or falls silent. */
   async receive(peer: string, channel: FrameChannel): Promise<void> {
-    const touched = new Set<Session>();
+    const touched = new Set<WakuSession>();
     let unasked = 0;
     try {
       // A stock nwaku keeps its stream open from session to session: silence alone is no fault.
       for (;;) {
         const frames = await channel.readMany(LIMITS.sessionMs);
         if (frames === undefined) break;
-        const open = new Set(this.#sessions.openWith(peer));
+        const open = new Set(this.#sessions.openWith(peer, WakuSession));
         for (const session of open) {
           if (!touched.has(session)) session.transferOpened();
           touched.add(session);
@@ -75,13 +75,13 @@ export class TransferReceiver {
 
   /** Returns how many frames came without any session. */
   async #take(peer: string, frames: readonly Uint8Array[]): Promise<number> {
-    const sessions = this.#sessions.openWith(peer);
+    const sessions = this.#sessions.openWith(peer, WakuSession);
     if (sessions.length === 0) {
       this.#strikes.strike(peer, frames.length);
       return frames.length;
     }
     const newest = sessions[0]!;
-    const admitted: { stored: StoredMessage; session: Session }[] = [];
+    const admitted: { stored: StoredMessage; session: WakuSession }[] = [];
     for (const frame of frames) {
       newest.transferBytesReceived += frame.length + lebLength(frame.length);
       const verdict = this.#examine(frame, sessions);
@@ -96,8 +96,8 @@ export class TransferReceiver {
 
   #examine(
     frame: Uint8Array,
-    sessions: readonly Session[],
-  ): { stored: StoredMessage; session: Session } | ErrorCode {
+    sessions: readonly WakuSession[],
+  ): { stored: StoredMessage; session: WakuSession } | ErrorCode {
     let refusal: ErrorCode = 'TRANSFER_NO_SESSION';
     try {
       const message = decodeMessageAndTopic(frame);
@@ -116,7 +116,7 @@ export class TransferReceiver {
     return refusal;
   }
 
-  async #append(admitted: readonly { stored: StoredMessage; session: Session }[]): Promise<void> {
+  async #append(admitted: readonly { stored: StoredMessage; session: WakuSession }[]): Promise<void> {
     if (admitted.length === 0) return;
     // Asked before the write: afterwards all of them are known. Of two that are the same, the first is new.
     const seen = new DigestTree();
@@ -125,7 +125,7 @@ export class TransferReceiver {
     for (const [index, { stored, session }] of admitted.entries()) session.arrived(stored.id, fresh[index]!);
   }
 
-  #refuse(peer: string, session: Session, code: ErrorCode): void {
+  #refuse(peer: string, session: WakuSession, code: ErrorCode): void {
     session.refuse(code);
     if (!BLAMELESS.has(code)) this.#strikes.strike(peer, isMalformed(code) ? STRIKE_MALFORMED : 1);
   }

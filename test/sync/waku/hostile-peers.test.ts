@@ -1,18 +1,19 @@
 /** What a session makes of a peer that breaks the protocol, never ends, or says nothing: a code, within bounds. */
+
 import { describe, expect, it } from 'vitest';
-import type { Claim } from '../../src/core/range.ts';
-import { boundAt } from '../../src/core/sync-id.ts';
-import type { ErrorCode } from '../../src/errors.ts';
-import { LIMITS } from '../../src/limits.ts';
-import type { FrameChannel, PeerLink } from '../../src/ports.ts';
-import { STRIKE_MALFORMED } from '../../src/sync/strikes.ts';
-import { ByteWriter } from '../../src/wire/bytes.ts';
-import { decodeRanges, encodeRanges } from '../../src/wire/waku-ranges.ts';
-import { endedIn } from '../ended-in.ts';
-import { NOW_NS, samples } from '../sample-messages.ts';
-import { MemoryChannel } from './memory-channel.ts';
-import { HOUR, hashes, Party } from './party.ts';
-import { VirtualClock } from './virtual-clock.ts';
+import type { Claim } from '../../../src/core/range.ts';
+import { boundAt } from '../../../src/core/sync-id.ts';
+import type { ErrorCode } from '../../../src/errors.ts';
+import { LIMITS } from '../../../src/limits.ts';
+import type { FrameChannel, PeerLink } from '../../../src/ports.ts';
+import { STRIKE_MALFORMED } from '../../../src/sync/strikes.ts';
+import { ByteWriter } from '../../../src/wire/bytes.ts';
+import { decodeRanges, encodeRanges } from '../../../src/wire/waku-ranges.ts';
+import { endedIn } from '../../ended-in.ts';
+import { NOW_NS, samples } from '../../sample-messages.ts';
+import { MemoryChannel } from '../memory-channel.ts';
+import { HOUR, hashes, Party, WAKU_ONLY } from '../party.ts';
+import { VirtualClock } from '../virtual-clock.ts';
 
 const messages = samples(300, { untilNs: NOW_NS - 1_000_000_000n });
 const LONG_MS = 10 * LIMITS.sessionMs;
@@ -28,7 +29,7 @@ function peerThat(party: Party, act: (channel: FrameChannel) => Promise<void>): 
     act(there).catch(() => undefined);
     return here;
   };
-  return { peer: 'peer', isLacuna: true, openReconciliation: open, openTransfer: open };
+  return { peer: 'peer', isLacuna: true, ...WAKU_ONLY, openReconciliation: open, openTransfer: open };
 }
 
 /** The victim opens a session with the peer. */
@@ -182,6 +183,7 @@ describe('a peer that says nothing', () => {
     const party = victim();
     const link = {
       ...peerThat(party, silent),
+      ...WAKU_ONLY,
       openReconciliation: () => new Promise<never>(() => undefined),
     };
     const session = party.synchroniser.synchronise(link, HOUR);

@@ -1,0 +1,349 @@
+/**
+ * What this side takes: of the ids that the other offers, those that are not here and that no other session waits for
+ * are asked for, a little ahead of what arrives; what arrives is hashed, matched to what was asked for, stored through
+ * the one door, and acknowledged when it is on the disk.
+ */
+import { inScope, type Scope } from '../../core/scope.ts';
+import { boundAt, compareIds, ID_WORDS, SyncIdList } from '../../core/sync-id.ts';
+import { type ErrorCode, LacunaError, toLacunaError } from '../../errors.ts';
+import { LIMITS } from '../../limits.ts';
+import type { AppendResult, Clock, MessageStore, StoredMessage } from '../../ports.ts';
+import type { BatchFrame, OfferFrame } from '../../wire/native-frame.ts';
+import { decodeMessageAndTopic } from '../../wire/waku-message.ts';
+import type { Ingest } from '../ingest.ts';
+import { MISSING_NAMED } from '../session.ts';
+import type { Claimant, Claims } from './claims.ts';
+import { OfferedPage } from './offered-page.ts';
+import type { Outlet } from './outlet.ts';
+import type { Pace } from './pace.ts';
+
+export interface DemandInit {
+  readonly store: MessageStore;
+  readonly ingest: Ingest;
+  readonly claims: Claims;
+  readonly clock: Clock;
+  readonly outlet: Outlet;
+  readonly pace: Pace;
+  readonly signal: AbortSignal;
+  readonly scope: Scope;
+  readonly sinceNs: bigint;
+  readonly untilNs: bigint;
+  /** What this side lets be unacknowledged, and the most that it takes in all. */
+  readonly windowBytes: number;
+  readonly messagesMax: number | undefined;
+  readonly bytesMax: number | undefined;
+  readonly onArrived: (stored: number, known: number) => void;
+  readonly onRefused: (code: ErrorCode) => void;
+  /** Told of messages that were offered and asked for, and are not sent. */
+  readonly onAbsent: (messages: number) => void;
+  readonly onChange: () => void;
+  readonly onFailure: (error: unknown) => void;
+}
+
+/** Some rows of a page that were asked for in one go. */
+interface Want {
+  readonly page: OfferedPage;
+  readonly from: number;
+  readonly to: number;
+}
+
+export class Demand implements Claimant {
+  readonly #init: DemandInit;
+  readonly #lower: Uint32Array;
+  readonly #upper: Uint32Array;
+  /** Pages of which something is undecided or on its way, the newest ids first. */
+  #pages: OfferedPage[] = [];
+  #offers = 0;
+  #openIds = 0;
+  #isLast = false;
+  /** The page at which undecided ids are looked for; those before it were put off. */
+  #at = 0;
+  #seenVersion = -1;
+  /** Wants that are not answered wholly, the oldest first, and how many were. */
+  readonly #wants: Want[] = [];
+  #wantsDone = 0;
+  #wantedIds = 0;
+  /** How many were asked for in all, and what has come. */
+  #asked = 0;
+  #arrivedMessages = 0;
+  #arrivedBytes = 0;
+  #isCapped = false;
+  #unstoredBytes = 0;
+  #batches = 0;
+  #acknowledged = 0;
+  #settling: Promise<void> = Promise.resolve();
+  /** Some of what was asked for and not brought. */
+  readonly #absent = new SyncIdList(MISSING_NAMED);
+  #isAdvancing = false;
+
+  constructor(init: DemandInit) {
+    this.#init = init;
+    this.#lower = boundAt(init.sinceNs);
+    this.#upper = boundAt(init.untilNs);
+  }
+
+  get isCapped(): boolean {
+    return this.#isCapped;
+  }
+
+  get held(): number {
+    return this.#openIds;
+  }
+
+  /** Whether it is the other side's turn: it owes messages, or offers, and nothing is put off here. */
+  get awaitsOther(): boolean {
+    return this.#wantedIds > 0 || (!this.#isLast && this.#pages.length === 0);
+  }
+
+  /** All that was offered is decided, and what was asked for is on the disk or will not come. */
+  get isDone(): boolean {
+    return this.#isLast && this.#pages.length === 0 && this.#batches === this.#acknowledged;
+  }
+
+  /** Some of the ids that were asked for and are not here. */
+  missing(): SyncIdList {
+    const missing = this.#absent.slice(0, this.#absent.count);
+    for (const page of this.#pages) pushSome(missing, page.outstanding());
+    return missing;
+  }
+
+  /** Nothing will be offered, as the other side has nothing that is not here. */
+  expectNothing(): void {
+    this.#isLast = true;
+  }
+
+  /** @throws LacunaError WIRE_FIELD_INVALID for ids that are not of this session; TRANSFER_OVER_CREDIT. */
+  offer({ ids, last }: OfferFrame): void {
+    if (this.#isLast) throw invalid('an offer after the last one');
+    if (ids.count === 0 && !last) throw invalid('an offer of nothing');
+    this.#openIds += ids.count;
+    // One page more: who is below the limit may offer a whole one.
+    if (this.#openIds > LIMITS.nativeOffersOpen + LIMITS.nativeOfferIds) {
+      throw new LacunaError('TRANSFER_OVER_CREDIT', 'more is offered at a time than may be');
+    }
+    if (ids.count > 0) {
+      const isWithin =
+        compareIds(ids.words, 0, this.#upper, 0) < 0 &&
+        compareIds(ids.words, (ids.count - 1) * ID_WORDS, this.#lower, 0) >= 0;
+      if (!isWithin) throw invalid('an offer from beyond the window');
+      this.#pages.push(new OfferedPage(this.#offers, ids));
+    }
+    this.#offers += 1;
+    this.#isLast = last;
+    this.advance();
+    this.#init.onChange();
+  }
+
+  /** @throws LacunaError WIRE_FIELD_INVALID; TRANSFER_OVER_CREDIT when it is more than may be on its way. */
+  deliver({ wants, messages }: BatchFrame): void {
+    if (messages.length === 0 && wants === this.#wantsDone) throw invalid('a batch of nothing');
+    const bytes = messages.reduce((sum, { length }) => sum + length, 0);
+    this.#unstoredBytes += bytes;
+    if (this.#unstoredBytes > this.#init.windowBytes + LIMITS.nativeBatchBytesMax) {
+      throw new LacunaError('TRANSFER_OVER_CREDIT', 'more was sent than there was credit for');
+    }
+    const admitted: StoredMessage[] = [];
+    for (const message of messages) {
+      const stored = this.#admit(message);
+      if (stored !== undefined) admitted.push(stored);
+    }
+    this.#arrivedMessages += messages.length;
+    this.#arrivedBytes += bytes;
+    if (this.#arrivedBytes >= (this.#init.bytesMax ?? Number.POSITIVE_INFINITY)) this.#isCapped = true;
+    this.#completeWants(wants);
+    this.#batches += 1;
+    // All are handed to the store at once, so that they share its writes; they are acknowledged in their order.
+    const appending = this.#append(admitted);
+    appending.catch(() => undefined);
+    this.#settling = this.#settling
+      .then(() => this.#settle(appending, admitted, bytes))
+      .catch(this.#init.onFailure);
+    this.advance();
+    this.#init.onChange();
+  }
+
+  /** Asks for more, if there is room for it on the way. */
+  advance(): void {
+    if (this.#isAdvancing) return;
+    this.#isAdvancing = true;
+    let budget = this.#budget();
+    while (budget > 0 && this.#hasUndecided()) budget -= this.#decide(this.#pages[this.#at]!, budget);
+    this.#forgetSettled();
+    this.#isAdvancing = false;
+  }
+
+  holds(words: Uint32Array, offset: number): boolean {
+    return this.#pages.some((page) => page.waitsFor(words, offset));
+  }
+
+  reconsider(): void {
+    if (this.#init.signal.aborted) return;
+    this.advance();
+    this.#init.onChange();
+  }
+
+  // ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * How many more ids to ask for: as many as fill the window with messages of the size seen so far, in portions that
+   * are worth a frame.
+   */
+  #budget(): number {
+    const { windowBytes, messagesMax = Number.POSITIVE_INFINITY } = this.#init;
+    if (this.#asked >= messagesMax) this.#isCapped = true;
+    // All that is undecided is declined at once.
+    if (this.#isCapped) return Number.POSITIVE_INFINITY;
+    const seen = this.#arrivedMessages;
+    const fitting =
+      seen === 0 ? LIMITS.nativeFirstWants : Math.ceil((windowBytes * seen) / this.#arrivedBytes);
+    const most = Math.min(LIMITS.nativeWantedIds, fitting);
+    const room = most - this.#wantedIds;
+    return room < most / 4 ? 0 : Math.min(room, messagesMax - this.#asked);
+  }
+
+  /** Moves on to a page with undecided ids; begins anew where something was put off that may be decided by now. */
+  #hasUndecided(): boolean {
+    const { version } = this.#init.claims;
+    for (;;) {
+      while (this.#at < this.#pages.length && this.#pages[this.#at]!.isLookedThrough) this.#at += 1;
+      if (this.#at < this.#pages.length) return true;
+      if (this.#seenVersion === version) return false;
+      this.#seenVersion = version;
+      this.#forgetSettled();
+      this.#at = 0;
+      for (const page of this.#pages) page.lookAgain();
+    }
+  }
+
+  /** Asks for ids of a page, at most so many; returns how many. */
+  #decide(page: OfferedPage, countMax: number): number {
+    const { store, claims, outlet } = this.#init;
+    const from = page.next;
+    const bits = new Uint8Array(Math.ceil((page.count - from) / 8));
+    let wanted = 0;
+    let end = from;
+    for (let row = from; row < page.count && wanted < countMax; row++) {
+      page.next = row + 1;
+      if (!page.isOpen(row)) continue;
+      if (this.#isCapped) page.decline(row);
+      else if (store.has(page.id(row))) {
+        page.decline(row);
+        this.#init.onArrived(0, 1);
+      } else if (!claims.isHeld(page.words, row * ID_WORDS)) {
+        page.want(row);
+        const bit = row - from;
+        bits[bit >>> 3] = bits[bit >>> 3]! | (1 << (bit & 7));
+        wanted += 1;
+        end = row + 1;
+      }
+    }
+    const final = page.isDecided && !page.isFinal;
+    if (wanted > 0 || final) {
+      page.isFinal = final;
+      const needed = bits.subarray(0, Math.ceil((end - from) / 8));
+      outlet.post({ kind: 'want', page: page.number, first: from, bits: needed, final });
+      if (final) this.#openIds -= page.count;
+    }
+    if (wanted > 0) {
+      this.#wants.push({ page, from, to: end });
+      this.#wantedIds += wanted;
+      this.#asked += wanted;
+    }
+    return wanted;
+  }
+
+  #forgetSettled(): void {
+    this.#pages = this.#pages.filter((page) => !page.isSettled);
+    const at = this.#pages.findIndex((page) => !page.isLookedThrough);
+    this.#at = at < 0 ? this.#pages.length : at;
+  }
+
+  // ── taking ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The message as it is to be stored; undefined when it is refused. */
+  #admit(bytes: Uint8Array): StoredMessage | undefined {
+    try {
+      const message = decodeMessageAndTopic(bytes);
+      const admission = this.#init.ingest.examine(message, LIMITS.messageFutureMs);
+      if ('refused' in admission) {
+        // Its hash was not even computed: the want that it answers stays open, and is found absent.
+        this.#init.onRefused(admission.refused);
+        return undefined;
+      }
+      const { stored } = admission;
+      const page = this.#pages.find((candidate) => candidate.arrive(stored.id));
+      if (page === undefined) {
+        this.#init.onRefused('TRANSFER_NOT_ASKED');
+        return undefined;
+      }
+      this.#wantedIds -= 1;
+      if (inScope(this.#init.scope, stored.pubsubTopic, stored.contentTopic)) return stored;
+      page.refuse(stored.id);
+      pushSome(this.#absent, SyncIdList.of(stored.id));
+      this.#init.onRefused('TRANSFER_OUT_OF_SCOPE');
+    } catch (error) {
+      this.#init.onRefused(toLacunaError(error).code);
+    }
+    return undefined;
+  }
+
+  /** What was asked for by these and has not come will not come. */
+  #completeWants(wants: number): void {
+    const completed = wants - this.#wantsDone;
+    if (completed < 0 || completed > this.#wants.length) throw invalid('wants answered that were not asked');
+    let count = 0;
+    for (const { page, from, to } of this.#wants.splice(0, completed)) {
+      const absent = page.complete(from, to);
+      count += absent.count;
+      pushSome(this.#absent, absent);
+    }
+    this.#wantsDone = wants;
+    this.#wantedIds -= count;
+    if (count === 0) return;
+    // A cap on bytes is kept by who sends: what is over it does not come.
+    if (this.#init.bytesMax !== undefined) this.#isCapped = true;
+    else this.#init.onAbsent(count);
+  }
+
+  async #settle(
+    appending: Promise<AppendResult>,
+    messages: readonly StoredMessage[],
+    bytes: number,
+  ): Promise<void> {
+    const { pace, signal, claims, onArrived, outlet, onChange } = this.#init;
+    const { stored, duplicate } = await appending;
+    await pace.pass(bytes, signal);
+    this.#unstoredBytes -= bytes;
+    for (const { id } of messages) this.#pages.find((page) => page.settle(id));
+    this.#acknowledged += 1;
+    outlet.acknowledge(this.#acknowledged);
+    onArrived(stored, duplicate);
+    this.#forgetSettled();
+    claims.changed(this);
+    this.advance();
+    onChange();
+  }
+
+  /** A full queue of the store holds the sender by the acknowledgements that do not come. */
+  async #append(messages: readonly StoredMessage[]): Promise<AppendResult> {
+    const { ingest, clock, signal } = this.#init;
+    for (;;) {
+      signal.throwIfAborted();
+      try {
+        return await ingest.append(messages);
+      } catch (error) {
+        if (toLacunaError(error).code !== 'STORE_BUSY') throw error;
+      }
+      await clock.sleep(LIMITS.nativeBusyMs, signal);
+    }
+  }
+}
+
+/** As many as a result names. */
+function pushSome(some: SyncIdList, ids: SyncIdList): void {
+  some.pushRows(ids.words, 0, Math.min(MISSING_NAMED - some.count, ids.count));
+}
+
+function invalid(problem: string): LacunaError {
+  return new LacunaError('WIRE_FIELD_INVALID', problem);
+}

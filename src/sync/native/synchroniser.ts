@@ -1,0 +1,191 @@
+/**
+ * Sessions between two Lacunas from hello to settlement, as initiator and as responder. Knows no network: peers come
+ * as links and channels.
+ */
+import type { Scope } from '../../core/scope.ts';
+import { type ErrorCode, LacunaError, toLacunaError } from '../../errors.ts';
+import { LIMITS } from '../../limits.ts';
+import type { Clock, FrameChannel, MessageStore, PeerLink, Random } from '../../ports.ts';
+import { lebLength } from '../../wire/bytes.ts';
+import type { HelloFrame, RefuseFrame } from '../../wire/native-frame.ts';
+import { decodeNativeFrame, encodeNativeFrame } from '../../wire/native-frames.ts';
+import type { Ingest } from '../ingest.ts';
+import type { SessionPlan, SessionResult } from '../session.ts';
+import { type SessionRunner, within } from '../session-runner.ts';
+import type { Strikes } from '../strikes.ts';
+import type { Agreements } from './agreements.ts';
+import { Claims } from './claims.ts';
+import { Conversation } from './conversation.ts';
+import { helloOf, replyTo, type Terms, termsOf } from './greeting.ts';
+import { Outlet } from './outlet.ts';
+import type { Pace } from './pace.ts';
+import { errorOf, refusalOf } from './refusal.ts';
+import { NativeSession } from './session.ts';
+
+export interface NativeSynchroniserInit {
+  readonly runner: SessionRunner;
+  readonly store: MessageStore;
+  readonly ingest: Ingest;
+  readonly strikes: Strikes;
+  readonly agreements: Agreements;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** The topics this node covers. */
+  readonly scope: Scope;
+  /** What this node sends and takes, over all sessions. */
+  readonly upload: Pace;
+  readonly download: Pace;
+}
+
+/** Said to those who ask at a time when it cannot be, and nothing but that. */
+const POLITE: ReadonlySet<ErrorCode> = new Set([
+  'SESSION_BUSY',
+  'SESSION_SCOPE',
+  'SESSION_WINDOW',
+  'SESSION_BUDGET',
+  'SESSION_ABORTED',
+  'PEER_BANNED',
+  'PEER_TIMEOUT',
+  'STORE_FAULT',
+  'STORE_CLOSED',
+  'STORE_DAMAGED',
+]);
+
+export class NativeSynchroniser {
+  readonly #init: NativeSynchroniserInit;
+  /** What all sessions of this node are asking for. */
+  readonly #claims = new Claims();
+
+  constructor(init: NativeSynchroniserInit) {
+    this.#init = init;
+  }
+
+  /**
+   * Runs one session as initiator. A failed one throws after what was acknowledged was kept.
+   *
+   * @throws LacunaError PEER_PROTOCOL before anything else, when the peer does not speak the dialect; SESSION_…, WIRE_…,
+   *   PEER_…, STORE_…
+   */
+  async synchronise(link: PeerLink, plan: SessionPlan, stop?: AbortSignal): Promise<SessionResult> {
+    const { runner, clock, random, agreements } = this.#init;
+    const channel = await link.openSync();
+    const session = new NativeSession(link.peer, 'initiator', plan, clock);
+    const options = { stop, yields: false, timeMs: LIMITS.nativeSessionMs };
+    return await runner.run(session, options, async (signal) => {
+      await this.#guarded(session, channel, signal, async (outlet) => {
+        const agreement = await agreements.with(link.peer);
+        const hello = helloOf(plan, agreement, random);
+        session.reconciliationBytesSent += outlet.post(hello);
+        const reply = await readHello(channel, session, signal);
+        return termsOf(hello, reply, true, agreement, agreements);
+      });
+    });
+  }
+
+  /** Answers a peer that opened a session. Never throws: how it ended is told by the runner. */
+  async serve(link: PeerLink, channel: FrameChannel, stop?: AbortSignal): Promise<void> {
+    const { runner, store, clock, random, scope, agreements } = this.#init;
+    const plan: SessionPlan = { scope, sinceNs: 0n, untilNs: 0n, direction: 'both', dryRun: false };
+    const session = new NativeSession(link.peer, 'responder', plan, clock);
+    let isTaken = false;
+    try {
+      const options = { stop, yields: true, timeMs: LIMITS.nativeSessionMs };
+      await runner.run(session, options, async (signal) => {
+        isTaken = true;
+        await this.#guarded(session, channel, signal, async (outlet) => {
+          const hello = await readHello(channel, session, signal);
+          const agreement = hello.agreement === undefined ? undefined : await agreements.with(link.peer);
+          const untilNs = BigInt(Math.ceil(clock.nowMs() + LIMITS.importFutureMs)) * 1_000_000n;
+          const own = { scope, untilNs, takes: store.writable, agreement };
+          const reply = replyTo(hello, own, random);
+          session.reconciliationBytesSent += outlet.post(reply);
+          return termsOf(hello, reply, false, agreement, agreements);
+        });
+      });
+    } catch (error) {
+      // Turned away before it began: there was no place for it.
+      if (!isTaken) await leave(channel, toLacunaError(error));
+    }
+  }
+
+  /** Greets, runs the conversation, and tells the other side why if it ends early. */
+  async #guarded(
+    session: NativeSession,
+    channel: FrameChannel,
+    deadline: AbortSignal,
+    greet: (outlet: Outlet) => Promise<Terms>,
+  ): Promise<void> {
+    const broken = new AbortController();
+    const signal = AbortSignal.any([deadline, broken.signal]);
+    const outlet = new Outlet(channel, this.#init.clock, (error) => broken.abort(error));
+    try {
+      const terms = await within(greet(outlet), signal);
+      await this.#converse(session, channel, outlet, terms, broken, signal);
+    } catch (error) {
+      const cause = toLacunaError(signal.aborted ? signal.reason : error);
+      await leave(channel, cause);
+      throw cause;
+    } finally {
+      broken.abort();
+    }
+  }
+
+  async #converse(
+    session: NativeSession,
+    channel: FrameChannel,
+    outlet: Outlet,
+    terms: Terms,
+    broken: AbortController,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { agreements, upload, download, ...own } = this.#init;
+    const { scope, sinceNs, untilNs, keyed } = terms;
+    Object.assign(session, { scope, sinceNs, untilNs });
+    const index = await within(own.store.index(scope, sinceNs, untilNs), signal);
+    const conversation = new Conversation({
+      ...own,
+      session,
+      channel,
+      outlet,
+      terms,
+      index,
+      claims: this.#claims,
+      upload,
+      download,
+      broken,
+      signal,
+    });
+    await conversation.run();
+    if (session.result().verified) await agreements.keep(session.peer, keyed);
+  }
+}
+
+/** @throws LacunaError what the peer says instead, WIRE_…, PEER_… */
+async function readHello(
+  channel: FrameChannel,
+  session: NativeSession,
+  signal: AbortSignal,
+): Promise<HelloFrame> {
+  const bytes = await within(channel.read(LIMITS.sessionReadMs), signal);
+  if (bytes === undefined) throw new LacunaError('PEER_CLOSED', 'the peer closed the session');
+  const length = bytes.length + lebLength(bytes.length);
+  session.bytesReceived += length;
+  session.reconciliationBytesReceived += length;
+  const frame = decodeNativeFrame(bytes);
+  if (frame.kind === 'refuse') throw errorOf(frame);
+  if (frame.kind !== 'hello') throw new LacunaError('WIRE_FIELD_INVALID', 'a session begins with a hello');
+  session.touch();
+  return frame;
+}
+
+/** Ends the stream; whom nothing is to be blamed for is told why. */
+async function leave(channel: FrameChannel, { code }: LacunaError): Promise<void> {
+  try {
+    if (!POLITE.has(code)) throw new Error(code);
+    const refusal: RefuseFrame = refusalOf(code);
+    await channel.write([encodeNativeFrame(refusal)]);
+    await channel.close();
+  } catch {
+    channel.abort(new Error(code));
+  }
+}
