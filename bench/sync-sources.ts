@@ -4,6 +4,8 @@
  */
 import { rm } from 'node:fs/promises';
 import { inWorkspace, type Workspace } from './cells.ts';
+import { median } from './measure.ts';
+import { measureStore } from './sync-ceilings.ts';
 import {
   addMemory,
   bytesOf,
@@ -55,7 +57,9 @@ export async function benchSources(context: CaseContext, names: readonly string[
     const { gapBytes, servers } = await step(`${names.join(', ')}: filling`, () => makeStores(space, names));
     const taken = new Map<string, Measured[]>(names.map((name) => [name, []]));
     // Turn about, so that all meet the same machine.
+    const ceilings: number[] = [];
     for (let sample = 0; sample < samples; sample++) {
+      ceilings.push(await step('sources: ceiling', () => measureStore(space, GAP)));
       for (const [name, sessions] of taken) {
         const sources = servers.slice(0, SOURCE_CASES[name]!);
         sessions.push(await step(`${name}: sessions`, () => fetchGap(space, sources)));
@@ -71,6 +75,8 @@ export async function benchSources(context: CaseContext, names: readonly string[
       const megabytes = (GAP.messages * GAP.payloadBytes) / 1e6;
       medians.add('seconds', 's', ({ outcome }) => outcome.wallMs / 1e3);
       medians.add('megabytesPerSecond', 'MB/s', ({ outcome }) => (megabytes / outcome.wallMs) * 1e3);
+      // However many send, the store takes no more than this.
+      report.add(name, 'ceilingStoreMbPerS', (median(ceilings) * GAP.payloadBytes) / 1e6, 'MB/s');
       if (name !== 'sources-1' && alone !== undefined) {
         report.add(name, 'speedup', alone / seconds(name)!, '', TARGETS[name]);
       }
@@ -78,6 +84,11 @@ export async function benchSources(context: CaseContext, names: readonly string[
       // A node may drop what it has before its store sees it: by the bytes, what came twice is seen all the same.
       medians.add('transferRatio', '', (sample) => transferredBytes(sample) / gapBytes, '≤ 1.01');
       medians.add('cpuClientMs', 'ms', ({ client }) => client.cpuMs);
+      medians.add('cpuServersMs', 'ms', cpuServersMs);
+      // Near the number of cores, the machine is what holds it.
+      medians.add('coresBusy', '', (sample) => {
+        return (sample.client.cpuMs + cpuServersMs(sample)) / sample.outcome.wallMs;
+      });
       addMemory(medians);
       medians.add('bytes', 'B', (sample) => resultsOf(sample).reduce((sum, one) => sum + bytesOf(one), 0));
     }
@@ -117,6 +128,10 @@ async function fetchGap(space: Workspace, folders: readonly string[]): Promise<M
   const { stored } = measured.client;
   if (stored !== GAP.messages) throw new Error(`${stored} of ${GAP.messages} messages arrived`);
   return measured;
+}
+
+function cpuServersMs({ servers }: Measured): number {
+  return servers.reduce((sum, { cpuMs }) => sum + cpuMs, 0);
 }
 
 function resultsOf({ outcome }: Measured) {

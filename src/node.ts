@@ -196,9 +196,14 @@ export class LacunaNode {
 
   /**
    * One session with each peer, as far as they can at the same time: Lacunas share what there is to fetch, whereas a
-   * stock node would send what another one is sending, and waits for its turn. Resolves when all have ended.
+   * stock node would send what another one is sending, and waits for its turn. Resolves when all have ended; each is
+   * told to `onOutcome` when it has.
    */
-  async syncAll(addresses: readonly string[], options: SyncOptions = {}): Promise<SyncOutcome[]> {
+  async syncAll(
+    addresses: readonly string[],
+    options: SyncOptions = {},
+    onOutcome: (outcome: SyncOutcome) => void = () => undefined,
+  ): Promise<SyncOutcome[]> {
     const stop = this.#stopWith(options.stop);
     let turn: Promise<unknown> = Promise.resolve();
     const one = async (address: string): Promise<SyncOutcome> => {
@@ -214,7 +219,13 @@ export class LacunaNode {
         return { address, error: toLacunaError(error) };
       }
     };
-    return await Promise.all(addresses.map(one));
+    return await Promise.all(
+      addresses.map(async (address) => {
+        const outcome = await one(address);
+        onOutcome(outcome);
+        return outcome;
+      }),
+    );
   }
 
   async #linkTo(address: string, stop: AbortSignal): Promise<PeerLink> {

@@ -1,12 +1,13 @@
 /** `sync`: one session with each peer named; through the running node where one has the data folder open. */
 import { type Command, Option } from 'commander';
 import { z } from 'zod';
-import { isErrorCode, LacunaError, toLacunaError } from '../errors.ts';
+import { isErrorCode, LacunaError } from '../errors.ts';
+import { definedOf, type SyncRequest, syncOptionsOf } from '../http/sync-request.ts';
 import { parsePeerAddress } from '../net/host.ts';
 import { LacunaNode } from '../node.ts';
-import type { Direction } from '../sync/session.ts';
-import { sessionJson } from '../sync/session-json.ts';
-import { parseTimeNs } from '../time.ts';
+import { parseBytes } from '../quantity.ts';
+import type { Dialect, Direction, SessionProgress } from '../sync/session.ts';
+import { outcomeJson } from '../sync/session-json.ts';
 import {
   type CommonOptions,
   type Context,
@@ -24,8 +25,11 @@ import { runningNode } from './running-node.ts';
 
 interface SyncCommandOptions extends CommonOptions, WindowOptions, TopicOptions {
   readonly direction?: Direction;
-  readonly dialect?: 'auto' | 'native' | 'waku' | 'query';
+  readonly dialect?: Dialect | 'auto' | 'query';
   readonly dryRun?: boolean;
+  readonly audit?: boolean;
+  readonly maxMessages?: string;
+  readonly maxBytes?: string;
   readonly clusterId?: string;
 }
 
@@ -41,19 +45,25 @@ export function addSyncCommand(program: Command): void {
       new Option('--direction <direction>', 'which way messages go').choices(['pull', 'push', 'both']),
     )
     .addOption(
-      new Option('--dialect <dialect>', 'protocol to speak').choices(['auto', 'native', 'waku', 'query']),
+      new Option('--dialect <dialect>', 'protocol to speak (default: the best that the peer offers)').choices(
+        ['auto', 'native', 'waku', 'query'],
+      ),
     )
     .option('--dry-run', 'only compare; exit 3 when the stores differ')
+    .option('--audit', 'compare by the hash of every message; finds even what was forged to look equal')
+    .option('--max-messages <n>', 'take at most so many messages from each peer that is a Lacuna')
+    .option('--max-bytes <bytes>', 'take at most so much from each peer that is a Lacuna (500MB)')
     .option('--cluster-id <n>', 'refuse peers of another cluster');
   withTopicOptions(withWindowOptions(withCommonOptions(command)))
     .addHelpText(
       'after',
       `
 Without --since and --until, two Lacunas compare all they have; with a stock nwaku, which keeps an index of
-its last hour, that hour is compared.
+its last hour, that hour is compared. Several Lacunas share what there is to fetch: no message is asked of two,
+and what one does not bring, another does.
 
   lacuna sync /ip4/10.0.0.7/tcp/60000/p2p/12D3KooW…          make both stores equal
-  lacuna sync --since 30d --direction pull PEER              fetch what is missing of the last 30 days
+  lacuna sync --since 30d --direction pull PEER PEER PEER    fetch what is missing of the last 30 days from three
   lacuna sync --dry-run --json PEER                          say how many messages differ, move none`,
     )
     .action(runSync);
@@ -61,81 +71,113 @@ its last hour, that hour is compared.
 
 async function runSync(peers: string[], options: SyncCommandOptions): Promise<void> {
   for (const peer of peers) parsePeerAddress(peer);
-  if (options.dialect === 'native' || options.dialect === 'query') {
-    throw new LacunaError('USAGE', `the dialect ${options.dialect} is not spoken by this version`);
-  }
+  const request = requestOf(options);
+  const context = await contextOf(options);
+  let failed = false;
+  let differ = false;
+  await withSessions(context, peers, request, (json) => {
+    const failure = failedSchema.safeParse(json);
+    if (failure.success) {
+      failed = true;
+      const { code, message } = failure.data.error;
+      if (context.json) printJson(failure.data);
+      printError(new LacunaError(isErrorCode(code) ? code : 'INTERNAL', message));
+      return;
+    }
+    const outcome = sessionSchema.parse(json);
+    if (context.json) printJson(outcome);
+    else print(describe(outcome, request.dryRun ?? false));
+    differ ||= outcome.have + outcome.need > 0;
+    const isOwed = request.dryRun !== true && request.direction !== 'push' && !outcome.capped;
+    failed ||= outcome.missing > 0 && isOwed;
+  });
+  if (failed) process.exitCode = EXIT_FAILED;
+  else if (request.dryRun === true && differ) process.exitCode = EXIT_DIFFERENCES;
+}
+
+/** What is asked for, in the shape of `POST /api/v1/sync`. */
+type Request = Omit<SyncRequest, 'peers'>;
+
+function requestOf(options: SyncCommandOptions): Request {
+  const { since, until, pubsubTopic, contentTopic, direction, dialect, dryRun, audit } = options;
   const { sinceNs, untilNs } = windowOf(options);
   if (sinceNs >= untilNs)
     throw new LacunaError('USAGE', 'the window is empty: --since is not before --until');
-  const context = await contextOf(options);
-  const sessions = await openSessions(context, options);
-  let failed = false;
-  let differ = false;
-  try {
-    for (const peer of peers) {
-      try {
-        const session = sessionSchema.parse(await sessions.run(peer));
-        if (context.json) printJson(session);
-        else print(describe(session, options.dryRun ?? false));
-        differ ||= session.have + session.need > 0;
-        failed ||= session.missing > 0 && !(options.dryRun ?? false) && options.direction !== 'push';
-      } catch (error) {
-        failed = true;
-        const { code, message } = toLacunaError(error);
-        if (context.json) printJson({ peer, error: { code, message } });
-        printError(error);
-      }
-    }
-  } finally {
-    await sessions.close();
+  if (dialect === 'query') {
+    throw new LacunaError('USAGE', 'the dialect query is not spoken by this version');
   }
-  if (failed) process.exitCode = EXIT_FAILED;
-  else if (options.dryRun === true && differ) process.exitCode = EXIT_DIFFERENCES;
+  return {
+    ...definedOf({ since, until, direction, dialect, dryRun, audit }),
+    ...definedOf({ pubsubTopics: pubsubTopic, contentTopics: contentTopic }),
+    ...definedOf({
+      messagesMax: amountOf('--max-messages', options.maxMessages, Number),
+      bytesMax: amountOf('--max-bytes', options.maxBytes, parseBytes),
+    }),
+  };
 }
 
-interface Sessions {
-  run(peer: string): Promise<unknown>;
-  close(): Promise<void>;
+function amountOf(
+  option: string,
+  text: string | undefined,
+  parse: (text: string) => number | undefined,
+): number | undefined {
+  if (text === undefined) return undefined;
+  const amount = parse(text);
+  if (amount !== undefined && Number.isSafeInteger(amount) && amount > 0) return amount;
+  throw new LacunaError('USAGE', `${option} ${text}: a whole number above 0 is wanted`);
 }
 
-async function openSessions(context: Context, options: SyncCommandOptions): Promise<Sessions> {
-  const scope =
-    options.pubsubTopic === undefined && options.contentTopic === undefined
-      ? undefined
-      : { pubsubTopics: options.pubsubTopic ?? [], contentTopics: options.contentTopic ?? [] };
+/** Runs a session with each peer, through the running node where there is one; tells of each when it has ended. */
+async function withSessions(
+  context: Context,
+  peers: readonly string[],
+  request: Request,
+  onOutcome: (json: unknown) => void,
+): Promise<void> {
   const running = await runningNode(context.config.data);
   if (running !== undefined) {
-    const { since, until, direction, dryRun } = options;
-    const request = { since, until, direction, dryRun, ...scope };
-    return {
-      run: async (peer) => oneSession(await running.post('/api/v1/sync', { ...request, peers: [peer] })),
-      close: async () => undefined,
-    };
+    const answer = await running.post('/api/v1/sync', { ...request, peers });
+    for (const outcome of remoteAnswer.parse(answer).sessions) onOutcome(outcome);
+    return;
   }
-  const now = Date.now();
   // A one-off session listens nowhere; the peer answers on the connection that we make.
   const config = { ...context.config, listen: [], peer: [] };
   const node = await LacunaNode.open({ config, log: context.log, create: true });
-  await node.start();
-  const progress = new Progress('moving messages', context.json);
-  return {
-    run: async (peer) =>
-      sessionJson(
-        await node.sync(peer, {
-          sinceNs: options.since === undefined ? undefined : parseTimeNs(options.since, now),
-          untilNs: options.until === undefined ? undefined : parseTimeNs(options.until, now),
-          ...(scope === undefined ? {} : { scope }),
-          direction: options.direction ?? 'both',
-          dryRun: options.dryRun ?? false,
-          onProgress: ({ need, received, have, sent }) =>
-            progress.update(received + sent, (received + sent) / Math.max(1, need + have)),
-        }),
-      ),
-    close: async () => {
-      progress.end();
-      await node.stop();
-    },
+  const progress = new PeersProgress(new Progress('moving messages', context.json));
+  try {
+    await node.start();
+    const options = { ...syncOptionsOf(request, Date.now()), onProgress: progress.of };
+    await node.syncAll(peers, options, (outcome) => onOutcome(outcomeJson(outcome)));
+  } finally {
+    progress.end();
+    await node.stop();
+  }
+}
+
+/** The sum of what moves in several sessions. */
+class PeersProgress {
+  readonly #bar: Progress;
+  readonly #sessions = new Map<object, SessionProgress>();
+
+  constructor(bar: Progress) {
+    this.#bar = bar;
+  }
+
+  /** Told the state of one session, which is the same object each time. */
+  readonly of = (session: SessionProgress): void => {
+    this.#sessions.set(session, session);
+    let moved = 0;
+    let found = 0;
+    for (const { need, received, have, sent } of this.#sessions.values()) {
+      moved += received + sent;
+      found += need + have;
+    }
+    this.#bar.update(moved, moved / Math.max(1, found));
   };
+
+  end(): void {
+    this.#bar.end();
+  }
 }
 
 const sessionSchema = z.looseObject({
@@ -149,6 +191,8 @@ const sessionSchema = z.looseObject({
   refused: z.number(),
   missing: z.number(),
   verified: z.boolean(),
+  complete: z.boolean(),
+  capped: z.boolean(),
   rounds: z.number(),
   bytesSent: z.number(),
   bytesReceived: z.number(),
@@ -156,20 +200,11 @@ const sessionSchema = z.looseObject({
 });
 type SessionJson = z.infer<typeof sessionSchema>;
 
-const remoteAnswer = z.object({
-  sessions: z.array(
-    z.union([z.object({ error: z.object({ code: z.string(), message: z.string() }) }), sessionSchema]),
-  ),
+const failedSchema = z.object({
+  peer: z.string(),
+  error: z.object({ code: z.string(), message: z.string() }),
 });
-
-function oneSession(answer: unknown): unknown {
-  const [session] = remoteAnswer.parse(answer).sessions;
-  if (session !== undefined && 'error' in session) {
-    const { code, message } = session.error as { code: string; message: string };
-    throw new LacunaError(isErrorCode(code) ? code : 'INTERNAL', message);
-  }
-  return session;
-}
+const remoteAnswer = z.object({ sessions: z.array(z.unknown()) });
 
 function describe(session: SessionJson, dryRun: boolean): string {
   const found = `${count(session.need)} missing here, ${count(session.have)} missing there`;
@@ -179,8 +214,10 @@ function describe(session: SessionJson, dryRun: boolean): string {
   const verdict = session.verified
     ? 'both stores hold the same messages'
     : session.missing > 0
-      ? `${count(session.missing)} messages are still missing`
-      : 'not verified equal';
+      ? `${count(session.missing)} messages are still missing${session.capped ? ' (a cap ended it)' : ''}`
+      : session.complete
+        ? 'this store holds all that the peer holds'
+        : 'not verified equal';
   return [
     `peer     ${session.peer}`,
     `window   ${session.since} to ${session.until}`,

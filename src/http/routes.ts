@@ -5,10 +5,10 @@ import { LIMITS } from '../limits.ts';
 import type { LacunaNode } from '../node.ts';
 import type { StoredMessage } from '../ports.ts';
 import { outcomeJson } from '../sync/session-json.ts';
-import { parseTimeNs } from '../time.ts';
 import { VERSION } from '../version.ts';
 import { messageFromJson, parseJson } from '../wire/message-line.ts';
 import type { Answer, Routes } from './server.ts';
+import { syncOptionsOf, syncRequest } from './sync-request.ts';
 
 export function nodeRoutes(node: LacunaNode): Routes {
   return {
@@ -65,38 +65,10 @@ function admit(node: LacunaNode, line: unknown, admitted: StoredMessage[]): Erro
   }
 }
 
-const syncRequest = z.strictObject({
-  peers: z.array(z.string()).min(1).max(100),
-  since: z.string().optional(),
-  until: z.string().optional(),
-  pubsubTopics: z.array(z.string()).optional(),
-  contentTopics: z.array(z.string()).optional(),
-  direction: z.enum(['pull', 'push', 'both']).optional(),
-  dialect: z.enum(['auto', 'native', 'waku']).optional(),
-  dryRun: z.boolean().optional(),
-  audit: z.boolean().optional(),
-  messagesMax: z.number().int().positive().optional(),
-  bytesMax: z.number().int().positive().optional(),
-});
-
 async function synchronise(node: LacunaNode, body: string): Promise<Answer> {
   const parsed = syncRequest.safeParse(parseJson(body));
   if (!parsed.success) throw new LacunaError('USAGE', z.prettifyError(parsed.error));
-  const { peers, since, until, pubsubTopics, contentTopics, ...rest } = parsed.data;
-  const now = Date.now();
-  const outcomes = await node.syncAll(peers, {
-    ...definedOf(rest),
-    sinceNs: since === undefined ? undefined : parseTimeNs(since, now),
-    untilNs: until === undefined ? undefined : parseTimeNs(until, now),
-    ...(pubsubTopics === undefined && contentTopics === undefined
-      ? {}
-      : { scope: { pubsubTopics: pubsubTopics ?? [], contentTopics: contentTopics ?? [] } }),
-  });
+  const { peers, ...request } = parsed.data;
+  const outcomes = await node.syncAll(peers, syncOptionsOf(request, Date.now()));
   return { status: 200, json: { sessions: outcomes.map(outcomeJson) } };
-}
-
-/** What was given, without what was left out. */
-function definedOf<T extends object>(values: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  const given = Object.entries(values).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(given) as { [K in keyof T]: Exclude<T[K], undefined> };
 }

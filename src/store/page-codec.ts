@@ -185,7 +185,8 @@ export function decodeRecord(key: Uint8Array, bytes: Uint8Array): Uint8Array | u
   const end = bytes.length - CHECK_BYTES;
   if (end < 0) return undefined;
   const value = bytes.subarray(0, end);
-  return viewOf(bytes).getUint32(end) === recordCheck(key, value) ? value : undefined;
+  // A copy: what the database gives is a Buffer, whose methods are not quite those of an array.
+  return viewOf(bytes).getUint32(end) === recordCheck(key, value) ? new Uint8Array(value) : undefined;
 }
 
 function recordCheck(key: Uint8Array, value: Uint8Array): number {
