@@ -14,6 +14,7 @@ describe('the golden vectors', () => {
       'malformed',
       'message-hash',
       'native-frames',
+      'native-session',
       'native-payloads',
       'ranges',
       'store-query',

@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import { checkMessageHash, messageHashFile } from './message-hash.ts';
 import { checkNativeFrames, nativeFramesFile } from './native-frames.ts';
 import { checkNativePayloads, nativePayloadsFile } from './native-payloads.ts';
+import { checkNativeSession, nativeSessionFile } from './native-session.ts';
 import { checkMalformed, checkRanges, malformedFile, rangesFile } from './ranges.ts';
 import type { CaseResult } from './shared.ts';
 import { checkStoreQuery, storeQueryFile } from './store-query.ts';
@@ -38,4 +39,5 @@ const FORMATS: readonly Check[] = [
   format(indexFile, checkIndex),
   format(nativePayloadsFile, checkNativePayloads),
   format(nativeFramesFile, checkNativeFrames),
+  format(nativeSessionFile, checkNativeSession),
 ];

@@ -41,8 +41,13 @@ export interface PartyInit {
   readonly scope?: Scope;
   /** Where salts and spots of its native sessions come from. */
   readonly random?: Random;
-  /** Bytes a second that it sends in native sessions. */
+  /** Bytes a second that it sends in native sessions, and that it takes. */
   readonly rate?: number;
+  readonly downloadRate?: number;
+  /** In place of a store of its own over `messages`. */
+  readonly store?: MemoryStore;
+  /** What it wrote down when it ran before. */
+  readonly records?: MemoryRecords;
 }
 
 export class Party {
@@ -55,20 +60,19 @@ export class Party {
   readonly receiver: TransferReceiver;
   readonly synchroniser: WakuSynchroniser;
   readonly native: NativeSynchroniser;
+  readonly records: MemoryRecords;
   /** Every session that ended here, in this order. */
   readonly ended: { result: SessionResult; error: LacunaError | undefined }[] = [];
 
-  constructor(
-    name: string,
-    clock: VirtualClock,
-    { messages = [], scope = EVERYTHING, random = systemRandom, rate }: PartyInit = {},
-  ) {
+  constructor(name: string, clock: VirtualClock, init: PartyInit = {}) {
+    const { messages = [], scope = EVERYTHING, random = systemRandom, rate, downloadRate } = init;
     this.name = name;
     this.clock = clock;
-    this.store = new MemoryStore(messages);
+    this.store = init.store ?? new MemoryStore(messages);
+    this.records = init.records ?? new MemoryRecords();
     this.sessions = new SessionTable(clock);
     this.strikes = new Strikes(clock);
-    const { store, sessions, strikes, log } = this;
+    const { store, sessions, strikes, log, records } = this;
     const ingest = new Ingest(store, clock, systemSha256);
     this.receiver = new TransferReceiver(ingest, store, sessions, strikes, log);
     const runner = new SessionRunner({
@@ -85,7 +89,6 @@ export class Party {
       scope,
       random: { below: (below) => Math.floor(below / 2) },
     });
-    const records = new MemoryRecords();
     this.native = new NativeSynchroniser({
       runner,
       store,
@@ -96,7 +99,7 @@ export class Party {
       scope,
       random,
       upload: new Pace(clock, rate),
-      download: new Pace(clock, undefined),
+      download: new Pace(clock, downloadRate),
     });
   }
 

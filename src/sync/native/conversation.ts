@@ -65,8 +65,8 @@ export class Conversation {
   #theirOver: OverFrame | undefined;
   #isResultSent = false;
   #aliveMs = 0;
-  readonly #over = Promise.withResolvers<undefined>();
   #isOver = false;
+  #onOver: () => void = () => undefined;
 
   constructor(init: ConversationInit) {
     this.#init = init;
@@ -99,9 +99,12 @@ export class Conversation {
     try {
       if (session.role === 'responder') this.#open(terms.probablyEqual);
       else this.#awaitsPayload = true;
+      const over = new Promise<undefined>((resolve) => {
+        this.#onOver = () => resolve(undefined);
+      });
       while (!this.#isOver) {
         const arrival = channel.readMany(LIMITS.sessionReadMs);
-        const frames = await within(Promise.race([arrival, this.#over.promise]), signal);
+        const frames = await within(Promise.race([arrival, over]), signal);
         if (this.#isOver) break;
         if (frames === undefined) throw new LacunaError('PEER_CLOSED', 'the peer closed the session');
         for (const frame of frames) this.#take(frame);
@@ -288,7 +291,7 @@ export class Conversation {
     }
     if (!this.#isResultSent || session.theirs === undefined) return;
     this.#isOver = true;
-    this.#over.resolve(undefined);
+    this.#onOver();
   }
 
   /** A side that only says that it is still there may wait for others, but not while it owes something itself. */
