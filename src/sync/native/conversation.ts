@@ -65,8 +65,7 @@ export class Conversation {
   #theirOver: OverFrame | undefined;
   #isResultSent = false;
   #aliveMs = 0;
-  #isOver = false;
-  #onOver: () => void = () => undefined;
+  readonly #over = new AbortController();
 
   constructor(init: ConversationInit) {
     this.#init = init;
@@ -99,13 +98,8 @@ export class Conversation {
     try {
       if (session.role === 'responder') this.#open(terms.probablyEqual);
       else this.#awaitsPayload = true;
-      const over = new Promise<undefined>((resolve) => {
-        this.#onOver = () => resolve(undefined);
-      });
-      while (!this.#isOver) {
-        const arrival = channel.readMany(LIMITS.sessionReadMs);
-        const frames = await within(Promise.race([arrival, over]), signal);
-        if (this.#isOver) break;
+      while (!this.#over.signal.aborted) {
+        const frames = await this.#arrival();
         if (frames === undefined) throw new LacunaError('PEER_CLOSED', 'the peer closed the session');
         for (const frame of frames) this.#take(frame);
       }
@@ -114,6 +108,18 @@ export class Conversation {
     } finally {
       session.bytesSent += outlet.sentBytes;
       if (this.#demand !== undefined) claims.leave(this.#demand);
+    }
+  }
+
+  /** What arrives next; nothing when the session ends while it is waited for. */
+  async #arrival(): Promise<readonly Uint8Array[] | undefined> {
+    const { channel, signal } = this.#init;
+    const isOver = AbortSignal.any([signal, this.#over.signal]);
+    try {
+      return await within(channel.readMany(LIMITS.sessionReadMs), isOver);
+    } catch (error) {
+      if (this.#over.signal.aborted) return [];
+      throw error;
     }
   }
 
@@ -281,7 +287,7 @@ export class Conversation {
 
   #conclude(): void {
     const { session, outlet, signal } = this.#init;
-    if (this.#isOver || signal.aborted || this.#reconciler !== undefined) return;
+    if (this.#over.signal.aborted || signal.aborted || this.#reconciler !== undefined) return;
     session.capped = (this.#demand?.isCapped ?? false) || (this.#supply?.isCapped ?? false);
     const isDone = (this.#demand?.isDone ?? true) && (this.#supply?.isDone ?? true);
     if (isDone && !this.#isResultSent) {
@@ -290,8 +296,7 @@ export class Conversation {
       outlet.post({ kind: 'result', capped, received, known, refused, missing });
     }
     if (!this.#isResultSent || session.theirs === undefined) return;
-    this.#isOver = true;
-    this.#onOver();
+    this.#over.abort();
   }
 
   /** A side that only says that it is still there may wait for others, but not while it owes something itself. */

@@ -29,6 +29,10 @@ export class Wiretap {
   readonly streams: [MemoryChannel, MemoryChannel][] = [];
   /** Called with everything that is seen. */
   onSeen: (seen: Seen) => void = () => undefined;
+  /** Whether what a party writes arrives. */
+  passes: (by: string, frame: NativeFrame) => boolean = () => true;
+  /** Parties whose ends stay open whatever they do: they hang. */
+  readonly stuck = new Set<string>();
   readonly #serving = new Set<Promise<void>>();
 
   link(from: Party, to: Party): PeerLink {
@@ -96,12 +100,16 @@ export class Wiretap {
         return frames;
       },
       write: async (frames) => {
-        const writing = channel.write(frames);
+        const writing = channel.write(frames.filter((bytes) => this.passes(name, decodeNativeFrame(bytes))));
         for (const bytes of frames) see('wrote', bytes);
         await writing;
       },
-      close: () => channel.close(),
-      abort: (reason) => channel.abort(reason),
+      close: async () => {
+        if (!this.stuck.has(name)) await channel.close();
+      },
+      abort: (reason) => {
+        if (!this.stuck.has(name)) channel.abort(reason);
+      },
     };
   }
 }
