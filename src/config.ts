@@ -24,7 +24,7 @@ const rate = z.union([z.string(), z.number()]).transform((value, context) => {
   if (bytes === undefined || bytes < LIMITS.rateBytesMin) {
     context.addIssue({
       code: 'custom',
-      message: 'is not a number of bytes such as 500kB or 20MB, at least 1kB',
+      message: 'is not a number of bytes such as 500kB or 20MB, at least 32kB',
     });
   }
   return bytes ?? 0;

@@ -100,6 +100,10 @@ export const LIMITS = {
   nativeWindowBytes: 4 * MIB,
   /** What a session asks for before it knows how large messages are. */
   nativeFirstWants: 16,
+  /** A peer is asked for no more than it brings in this time. */
+  nativeAheadMs: 2_000,
+  /** A session with nothing else to ask for takes over, after this, what others were asked for and have not brought. */
+  nativePatienceMs: 5_000,
   /** It ends when nothing comes for `sessionReadMs`; this bounds one that always brings a little. */
   nativeSessionMs: 6 * 3_600_000,
   /** A side that waits for others, and has sent nothing for this long, says that it is still there. */
@@ -108,8 +112,8 @@ export const LIMITS = {
   nativeRetryMs: 5_000,
   /** A batch that finds the store's queue full is brought again after this. */
   nativeBusyMs: 50,
-  /** A rate below this would let a session starve. */
-  rateBytesMin: 1_000,
+  /** At a rate below this, a batch would take longer than a peer waits. */
+  rateBytesMin: 32_000,
   /** A key that two peers agreed under is used again for this long. */
   agreementKeyMs: 24 * 3_600_000,
   /** Peers of which the sums under their keys are kept in memory. */

@@ -196,4 +196,10 @@ describe('spec/native-sync.md', () => {
 });
 
 /** Limits that the other side never sees. */
-const OUR_CHOICE = new Set(['nativeParts', 'nativeFirstWants', 'nativeBusyMs']);
+const OUR_CHOICE = new Set([
+  'nativeParts',
+  'nativeFirstWants',
+  'nativeBusyMs',
+  'nativeAheadMs',
+  'nativePatienceMs',
+]);

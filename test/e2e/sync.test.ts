@@ -81,16 +81,20 @@ async function sync(
   return await lacunaJson(['sync', '--data', data, ...args, peer]);
 }
 
-describe('two stores with a part of a month each', () => {
+const DIALECTS = ['native', 'waku'] as const;
+
+describe.each(DIALECTS)('two stores with a part of a month each, in the %s dialect,', (dialect) => {
+  const spoken = ['--dialect', dialect];
+
   it('are the same, and whole, after one sync', async () => {
     const { node, nodeData, data } = await pair(first, second);
 
-    const { code, json } = await sync(data, node.address);
+    const { code, json } = await sync(data, node.address, ...spoken);
     expect(code).toBe(0);
     expect(Object.keys(json)).toEqual(expect.arrayContaining(SESSION_KEYS));
     expect(json).toMatchObject({
       peer: node.peerId,
-      dialect: 'native',
+      dialect,
       have: lines.length - first.length,
       need: lines.length - second.length,
       received: lines.length - second.length,
@@ -100,12 +104,12 @@ describe('two stores with a part of a month each', () => {
       verified: true,
     });
 
-    const again = await sync(data, node.address);
+    const again = await sync(data, node.address, ...spoken);
     expect(again).toMatchObject({
       code: 0,
       json: { have: 0, need: 0, received: 0, sent: 0, verified: true },
     });
-    const dry = await sync(data, node.address, '--dry-run');
+    const dry = await sync(data, node.address, ...spoken, '--dry-run');
     expect(dry).toMatchObject({ code: 0, json: { have: 0, need: 0 } });
 
     const ended = await stop(node);
@@ -139,7 +143,7 @@ describe('two stores with a part of a month each', () => {
 
   it('are told apart by a dry run, which moves nothing and ends with 3', async () => {
     const { node, nodeData, data } = await pair(first, second);
-    const { code, json } = await sync(data, node.address, '--dry-run');
+    const { code, json } = await sync(data, node.address, ...spoken, '--dry-run');
     expect(code).toBe(3);
     expect(json).toMatchObject({ have: 1_330, need: 1_200, received: 0, sent: 0 });
     expect(Object.keys(json)).toEqual(expect.arrayContaining(SESSION_KEYS));
@@ -150,10 +154,10 @@ describe('two stores with a part of a month each', () => {
 
   it('exchange in one direction only, where one is asked for', async () => {
     const { node, nodeData, data } = await pair(first, second);
-    const pulled = await sync(data, node.address, '--direction', 'pull');
+    const pulled = await sync(data, node.address, ...spoken, '--direction', 'pull');
     expect(pulled).toMatchObject({ code: 0, json: { received: 1_200, sent: 0, missing: 0 } });
     expect(digestOf(await exportOf(data))).toEqual(digestOf(exported(lines)));
-    const pushed = await sync(data, node.address, '--direction', 'push');
+    const pushed = await sync(data, node.address, ...spoken, '--direction', 'push');
     expect(pushed).toMatchObject({ code: 0, json: { received: 0, sent: 1_330 } });
     await stop(node);
     expect(digestOf(await exportOf(nodeData))).toEqual(digestOf(exported(lines)));
@@ -161,7 +165,7 @@ describe('two stores with a part of a month each', () => {
 
   it('push without taking anything, even what the peer offers', async () => {
     const { node, nodeData, data } = await pair(first, second);
-    const pushed = await sync(data, node.address, '--direction', 'push');
+    const pushed = await sync(data, node.address, ...spoken, '--direction', 'push');
     expect(pushed).toMatchObject({ code: 0, json: { received: 0, sent: 1_330 } });
     await stop(node);
     expect(digestOf(await exportOf(data))).toEqual(digestOf(exported(second)));
@@ -170,9 +174,16 @@ describe('two stores with a part of a month each', () => {
 });
 
 describe('a sync of a part', () => {
-  it('touches the named topics only', async () => {
+  it.each(DIALECTS)('touches the named topics only, in the %s dialect', async (dialect) => {
     const { node, nodeData, data } = await pair(first, second);
-    const { code, json } = await sync(data, node.address, '--content-topic', CHAT_TOPICS.chat);
+    const { code, json } = await sync(
+      data,
+      node.address,
+      '--dialect',
+      dialect,
+      '--content-topic',
+      CHAT_TOPICS.chat,
+    );
     expect(code).toBe(0);
     const chat = (line: string): boolean => line.includes(`"${CHAT_TOPICS.chat}"`);
     expect(json).toMatchObject({
@@ -197,23 +208,32 @@ describe('a sync of a part', () => {
     expect(digestOf(await exportOf(nodeData, ...topics))).toEqual(digestOf(exported(lines)));
   });
 
-  it('touches the named window only, its end not included', async () => {
-    const { node, nodeData, data } = await pair(first, second);
-    const times = lines.map((line) => keyOf(line).timestamp).sort((a, b) => (a < b ? -1 : 1));
-    const [since, until] = [times[900]!, times[2_100]!];
-    const inside = (line: string): boolean => {
-      const { timestamp } = keyOf(line);
-      return timestamp >= since && timestamp < until;
-    };
-    const { code, json } = await sync(data, node.address, '--since', String(since), '--until', String(until));
-    expect(code).toBe(0);
-    expect(json).toMatchObject({ verified: true, missing: 0 });
-    await stop(node);
-    expect(digestOf(await exportOf(data))).toEqual(digestOf(exported([...second, ...first.filter(inside)])));
-    expect(digestOf(await exportOf(nodeData))).toEqual(
-      digestOf(exported([...first, ...second.filter(inside)])),
-    );
-  });
+  it.each(DIALECTS)(
+    'touches the named window only, its end not included, in the %s dialect',
+    async (dialect) => {
+      const { node, nodeData, data } = await pair(first, second);
+      const times = lines.map((line) => keyOf(line).timestamp).sort((a, b) => (a < b ? -1 : 1));
+      const [since, until] = [times[900]!, times[2_100]!];
+      const inside = (line: string): boolean => {
+        const { timestamp } = keyOf(line);
+        return timestamp >= since && timestamp < until;
+      };
+      const { code, json } = await sync(
+        data,
+        node.address,
+        ...['--dialect', dialect, '--since', String(since), '--until', String(until)],
+      );
+      expect(code).toBe(0);
+      expect(json).toMatchObject({ verified: true, missing: 0 });
+      await stop(node);
+      expect(digestOf(await exportOf(data))).toEqual(
+        digestOf(exported([...second, ...first.filter(inside)])),
+      );
+      expect(digestOf(await exportOf(nodeData))).toEqual(
+        digestOf(exported([...first, ...second.filter(inside)])),
+      );
+    },
+  );
 
   it('of a topic that the peer does not cover says so', async () => {
     const data = await temporaryFolder();

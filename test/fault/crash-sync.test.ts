@@ -1,5 +1,5 @@
 /**
- * Nodes that are killed in the middle of a session, the one that receives and the one that sends, in either role: what
+ * Nodes that are killed in the middle of a session on the Waku wire, the one that receives and the one that sends, in either role: what
  * was counted as stored is there afterwards, the survivor ends its session with a code, and the next one heals.
  */
 import { afterEach, describe, expect, it } from 'vitest';
@@ -22,6 +22,8 @@ afterEach(endAll);
 const lines = makeMessages(14_000, ago(60_000), 200_000_000n, { payloadBytes: 2_500 }).map(lineOf);
 const whole = digestOf(exported(lines));
 const KILLS = 6;
+/** Two Lacunas would speak their own dialect: test/fault/crash-native.test.ts. */
+const WAKU = { dialect: 'waku' };
 /** How long a survivor may need to notice and end its session. */
 const NOTICED_MS = 15_000;
 
@@ -56,13 +58,18 @@ async function kill(node: RunningNode): Promise<void> {
 
 /** A session between the two that nobody waits for yet; every other time it is the sender who opens it. */
 function begun(round: number, sender: RunningNode, receiver: RunningNode): Promise<JsonObject | undefined> {
-  const session = round % 2 === 0 ? sessionOf(receiver, sender.address) : sessionOf(sender, receiver.address);
+  const session =
+    round % 2 === 0 ? sessionOf(receiver, sender.address, WAKU) : sessionOf(sender, receiver.address, WAKU);
   // The process that was asked may be the one that is killed.
   return session.catch(() => undefined);
 }
 
 async function expectHealed(sender: RunningNode, receiver: RunningNode): Promise<void> {
-  expect(await sessionOf(receiver, sender.address)).toMatchObject({ missing: 0, verified: true });
+  expect(await sessionOf(receiver, sender.address, WAKU)).toMatchObject({
+    dialect: 'waku',
+    missing: 0,
+    verified: true,
+  });
   for (const { process, data } of [sender, receiver]) {
     process.kill('SIGTERM');
     expect((await process.ended).code).toBe(0);

@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, expect } from 'vitest';
 import { configSchema } from '../../src/config.ts';
 import type { WakuMessage } from '../../src/core/message.ts';
 import { LacunaNode } from '../../src/node.ts';
+import type { Dialect } from '../../src/sync/session.ts';
 import { silentLogger } from '../../src/system.ts';
 import { exported, lineOf, text } from '../e2e/message-lines.ts';
 import { stopPlainHosts } from '../e2e/plain-host.ts';
@@ -23,11 +24,12 @@ import {
 
 const MEMORY_MIB_MAX = 300;
 const CLUSTER_ID = 16;
+const DIALECTS: readonly Dialect[] = ['native', 'waku'];
 
 export interface NodeUnderAttack {
   readonly node: RunningNode;
-  /** A session of the honest peer with the node: true when both hold the same and the node says so. */
-  servesHonestPeer(): Promise<boolean>;
+  /** A session of the honest peer with the node, in each dialect or in one: true when both are found to be equal. */
+  servesHonestPeer(...dialects: readonly Dialect[]): Promise<boolean>;
 }
 
 /** Registers the hooks of a test file; what it returns is ready when the first test runs. */
@@ -41,9 +43,12 @@ export function nodeUnderAttack(
     get node() {
       return node!;
     },
-    async servesHonestPeer() {
-      const { have, need, verified } = await honest!.sync(node!.address, { dryRun: true });
-      return have + need === 0 && verified;
+    async servesHonestPeer(...dialects) {
+      for (const dialect of dialects.length > 0 ? dialects : DIALECTS) {
+        const { have, need, verified } = await honest!.sync(node!.address, { dryRun: true, dialect });
+        if (have + need > 0 || !verified) return false;
+      }
+      return true;
     },
   };
 

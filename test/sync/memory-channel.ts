@@ -24,6 +24,11 @@ export class MemoryChannel implements FrameChannel {
     this.#clock = clock;
   }
 
+  /** Frames that have come and were not read. */
+  get unread(): readonly Uint8Array[] {
+    return this.#inbox;
+  }
+
   async read(timeoutMs: number): Promise<Uint8Array | undefined> {
     await this.#arrival(timeoutMs);
     return this.#inbox.shift();

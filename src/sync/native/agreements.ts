@@ -16,6 +16,8 @@ export interface Agreement {
   /** When the key was made, and when the two were last equal, on the clock of the world. */
   readonly madeMs: number;
   readonly agreedMs: number;
+  /** What the record of it says of the latter. */
+  readonly recordedMs: number;
 }
 
 export interface AgreementsInit {
@@ -69,9 +71,11 @@ export class Agreements {
     const nowMs = clock.nowMs();
     const before = this.#held.get(peer);
     const madeMs = before?.keyed === keyed ? before.madeMs : nowMs;
-    this.#hold(peer, { keyed, id: this.#idOf(keyed.key), madeMs, agreedMs: nowMs });
+    const isRecorded = before?.keyed === keyed && nowMs - before.recordedMs < LIMITS.agreementMs / 2;
     // What is on the disk need not be exact to the second.
-    if (madeMs !== nowMs && before !== undefined && nowMs - before.agreedMs < LIMITS.agreementMs / 2) return;
+    const recordedMs = isRecorded ? before.recordedMs : nowMs;
+    this.#hold(peer, { keyed, id: this.#idOf(keyed.key), madeMs, agreedMs: nowMs, recordedMs });
+    if (isRecorded) return;
     const record = new Uint8Array(RECORD_BYTES);
     record.set(bytesOf(keyed.key));
     const times = new DataView(record.buffer);
@@ -85,16 +89,24 @@ export class Agreements {
   }
 
   async #recorded(peer: string): Promise<Agreement | undefined> {
-    const record = await this.#init.records.get(nameOf(peer));
+    const record = await this.#read(peer);
     if (record?.length !== RECORD_BYTES) return undefined;
     const key = wordsOf(record);
     const times = new DataView(record.buffer, record.byteOffset, record.byteLength);
-    return {
-      keyed: new KeyedSums(key),
-      id: this.#idOf(key),
-      madeMs: times.getFloat64(KEY_BYTES),
-      agreedMs: times.getFloat64(KEY_BYTES + 8),
-    };
+    const madeMs = times.getFloat64(KEY_BYTES);
+    const agreedMs = times.getFloat64(KEY_BYTES + 8);
+    return { keyed: new KeyedSums(key), id: this.#idOf(key), madeMs, agreedMs, recordedMs: agreedMs };
+  }
+
+  /** A record that cannot be read is as good as none. */
+  async #read(peer: string): Promise<Uint8Array | undefined> {
+    const { records, log } = this.#init;
+    try {
+      return await records.get(nameOf(peer));
+    } catch (error) {
+      log.debug({ peer, code: toLacunaError(error).code }, 'an agreement could not be read');
+      return undefined;
+    }
   }
 
   #idOf(key: SipKey): Uint8Array {

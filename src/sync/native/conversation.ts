@@ -262,7 +262,7 @@ export class Conversation {
     if (state === 'running' && over.state === 'agreed') throw misplaced('an agreement with a question');
     if (over.state === 'incomplete') this.#init.session.agreed = false;
     if (state !== undefined) this.#settleReconciliation(over.state);
-    else if (over.have === 0) this.#demand?.expectNothing();
+    else this.#demand?.expect(over.have);
   }
 
   #theirResult(frame: ResultFrame): void {
@@ -279,8 +279,9 @@ export class Conversation {
     session.agreed = state === 'agreed' && this.#theirOver?.state !== 'incomplete';
     outlet.post({ kind: 'over', state, have: session.have });
     this.#supply?.finish();
-    const theirs = this.#theirOver?.have ?? session.need;
-    if (theirs === 0) this.#demand?.expectNothing();
+    // Who has compared the last digest knows it before the other side says so.
+    if (this.#theirOver !== undefined) this.#demand?.expect(this.#theirOver.have);
+    else if (session.need === 0) this.#demand?.expect(0);
   }
 
   // ── ending ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -288,7 +289,10 @@ export class Conversation {
   #conclude(): void {
     const { session, outlet, signal } = this.#init;
     if (this.#over.signal.aborted || signal.aborted || this.#reconciler !== undefined) return;
-    session.capped = (this.#demand?.isCapped ?? false) || (this.#supply?.isCapped ?? false);
+    session.capped =
+      (this.#demand?.isCapped ?? false) ||
+      (this.#supply?.isCapped ?? false) ||
+      (session.theirs?.capped ?? false);
     const isDone = (this.#demand?.isDone ?? true) && (this.#supply?.isDone ?? true);
     if (isDone && !this.#isResultSent) {
       this.#isResultSent = true;
@@ -307,6 +311,7 @@ export class Conversation {
     this.#aliveMs = nowMs;
     const isOwed =
       this.#awaitsPayload ||
+      this.#isResultSent ||
       (this.#demand?.awaitsOther ?? false) ||
       (this.#supply?.awaitsAcknowledgement ?? false);
     if (isOwed && session.idleMs > LIMITS.sessionReadMs) {

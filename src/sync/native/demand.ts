@@ -12,6 +12,7 @@ import type { BatchFrame, OfferFrame } from '../../wire/native-frame.ts';
 import { decodeMessageAndTopic } from '../../wire/waku-message.ts';
 import type { Ingest } from '../ingest.ts';
 import { MISSING_NAMED } from '../session.ts';
+import { Arrivals } from './arrivals.ts';
 import type { Claimant, Claims } from './claims.ts';
 import { OfferedPage } from './offered-page.ts';
 import type { Outlet } from './outlet.ts';
@@ -43,8 +44,8 @@ export interface DemandInit {
 /** Some rows of a page that were asked for in one go. */
 interface Want {
   readonly page: OfferedPage;
-  readonly from: number;
-  readonly to: number;
+  readonly first: number;
+  readonly bits: Uint8Array;
 }
 
 export class Demand implements Claimant {
@@ -54,6 +55,8 @@ export class Demand implements Claimant {
   /** Pages of which something is undecided or on its way, the newest ids first. */
   #pages: OfferedPage[] = [];
   #offers = 0;
+  #offered = 0;
+  #expected = Number.POSITIVE_INFINITY;
   #openIds = 0;
   #isLast = false;
   /** The page at which undecided ids are looked for; those before it were put off. */
@@ -63,18 +66,23 @@ export class Demand implements Claimant {
   readonly #wants: Want[] = [];
   #wantsDone = 0;
   #wantedIds = 0;
-  /** How many were asked for in all, and what has come. */
+  /** How many were asked for in all. */
   #asked = 0;
-  #arrivedMessages = 0;
-  #arrivedBytes = 0;
+  readonly #arrivals = new Arrivals();
+  /** As much was taken as may be; and something was left out for it. */
+  #isFull = false;
   #isCapped = false;
   #unstoredBytes = 0;
+  #refusedUnknown = 0;
   #batches = 0;
   #acknowledged = 0;
   #settling: Promise<void> = Promise.resolve();
   /** Some of what was asked for and not brought. */
   readonly #absent = new SyncIdList(MISSING_NAMED);
   #isAdvancing = false;
+  #isWaiting = false;
+  /** What other sessions wait for is asked for too. */
+  #takesOver = false;
 
   constructor(init: DemandInit) {
     this.#init = init;
@@ -107,15 +115,23 @@ export class Demand implements Claimant {
     return missing;
   }
 
-  /** Nothing will be offered, as the other side has nothing that is not here. */
-  expectNothing(): void {
-    this.#isLast = true;
+  /**
+   * So many will be offered in all: the other side has found no more. Of none, not even an empty offer is made.
+   *
+   * @throws LacunaError WIRE_FIELD_INVALID when there were more already.
+   */
+  expect(ids: number): void {
+    this.#expected = ids;
+    if (this.#offered > ids) throw invalid('more was offered than was found');
+    if (ids === 0) this.#isLast = true;
   }
 
   /** @throws LacunaError WIRE_FIELD_INVALID for ids that are not of this session; TRANSFER_OVER_CREDIT. */
   offer({ ids, last }: OfferFrame): void {
     if (this.#isLast) throw invalid('an offer after the last one');
     if (ids.count === 0 && !last) throw invalid('an offer of nothing');
+    this.#offered += ids.count;
+    if (this.#offered > this.#expected) throw invalid('more is offered than was found');
     this.#openIds += ids.count;
     // One page more: who is below the limit may offer a whole one.
     if (this.#openIds > LIMITS.nativeOffersOpen + LIMITS.nativeOfferIds) {
@@ -147,10 +163,9 @@ export class Demand implements Claimant {
       const stored = this.#admit(message);
       if (stored !== undefined) admitted.push(stored);
     }
-    this.#arrivedMessages += messages.length;
-    this.#arrivedBytes += bytes;
-    if (this.#arrivedBytes >= (this.#init.bytesMax ?? Number.POSITIVE_INFINITY)) this.#isCapped = true;
     this.#completeWants(wants);
+    this.#arrivals.add(messages.length, bytes, this.#init.clock.monotonicMs(), this.#wantedIds > 0);
+    if (this.#arrivals.bytes >= (this.#init.bytesMax ?? Number.POSITIVE_INFINITY)) this.#isFull = true;
     this.#batches += 1;
     // All are handed to the store at once, so that they share its writes; they are acknowledged in their order.
     const appending = this.#append(admitted);
@@ -170,6 +185,7 @@ export class Demand implements Claimant {
     while (budget > 0 && this.#hasUndecided()) budget -= this.#decide(this.#pages[this.#at]!, budget);
     this.#forgetSettled();
     this.#isAdvancing = false;
+    if (this.#wantedIds === 0 && this.#pages.some((page) => !page.isDecided)) void this.#waitForOthers();
   }
 
   holds(words: Uint32Array, offset: number): boolean {
@@ -184,19 +200,13 @@ export class Demand implements Claimant {
 
   // ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /**
-   * How many more ids to ask for: as many as fill the window with messages of the size seen so far, in portions that
-   * are worth a frame.
-   */
+  /** How many more ids to ask for, in portions that are worth a frame. */
   #budget(): number {
     const { windowBytes, messagesMax = Number.POSITIVE_INFINITY } = this.#init;
-    if (this.#asked >= messagesMax) this.#isCapped = true;
+    if (this.#asked >= messagesMax) this.#isFull = true;
     // All that is undecided is declined at once.
-    if (this.#isCapped) return Number.POSITIVE_INFINITY;
-    const seen = this.#arrivedMessages;
-    const fitting =
-      seen === 0 ? LIMITS.nativeFirstWants : Math.ceil((windowBytes * seen) / this.#arrivedBytes);
-    const most = Math.min(LIMITS.nativeWantedIds, fitting);
+    if (this.#isFull) return Number.POSITIVE_INFINITY;
+    const most = this.#arrivals.ahead(windowBytes);
     const room = most - this.#wantedIds;
     return room < most / 4 ? 0 : Math.min(room, messagesMax - this.#asked);
   }
@@ -225,11 +235,13 @@ export class Demand implements Claimant {
     for (let row = from; row < page.count && wanted < countMax; row++) {
       page.next = row + 1;
       if (!page.isOpen(row)) continue;
-      if (this.#isCapped) page.decline(row);
-      else if (store.has(page.id(row))) {
+      if (store.has(page.id(row))) {
         page.decline(row);
         this.#init.onArrived(0, 1);
-      } else if (!claims.isHeld(page.words, row * ID_WORDS)) {
+      } else if (this.#isFull) {
+        page.decline(row);
+        this.#isCapped = true;
+      } else if (this.#takesOver || !claims.isHeld(page.words, row * ID_WORDS)) {
         page.want(row);
         const bit = row - from;
         bits[bit >>> 3] = bits[bit >>> 3]! | (1 << (bit & 7));
@@ -238,18 +250,39 @@ export class Demand implements Claimant {
       }
     }
     const final = page.isDecided && !page.isFinal;
-    if (wanted > 0 || final) {
-      page.isFinal = final;
-      const needed = bits.subarray(0, Math.ceil((end - from) / 8));
-      outlet.post({ kind: 'want', page: page.number, first: from, bits: needed, final });
-      if (final) this.#openIds -= page.count;
-    }
+    if (wanted === 0 && !final) return 0;
+    const needed = bits.subarray(0, Math.ceil((end - from) / 8));
+    outlet.post({ kind: 'want', page: page.number, first: from, bits: needed, final });
+    page.isFinal ||= final;
+    if (final) this.#openIds -= page.count;
     if (wanted > 0) {
-      this.#wants.push({ page, from, to: end });
+      this.#arrivals.begin(this.#init.clock.monotonicMs());
+      this.#wants.push({ page, first: from, bits: needed });
       this.#wantedIds += wanted;
       this.#asked += wanted;
     }
     return wanted;
+  }
+
+  /** Others were asked for all that is left: what they do not bring in time is asked for here too. */
+  async #waitForOthers(): Promise<void> {
+    if (this.#isWaiting) return;
+    const { clock, signal } = this.#init;
+    this.#isWaiting = true;
+    try {
+      await clock.sleep(LIMITS.nativePatienceMs, signal);
+    } catch {
+      return;
+    } finally {
+      this.#isWaiting = false;
+    }
+    if (this.#wantedIds > 0) return;
+    this.#takesOver = true;
+    for (const page of this.#pages) page.lookAgain();
+    this.#at = 0;
+    this.advance();
+    this.#takesOver = false;
+    this.#init.onChange();
   }
 
   #forgetSettled(): void {
@@ -266,7 +299,8 @@ export class Demand implements Claimant {
       const message = decodeMessageAndTopic(bytes);
       const admission = this.#init.ingest.examine(message, LIMITS.messageFutureMs);
       if ('refused' in admission) {
-        // Its hash was not even computed: the want that it answers stays open, and is found absent.
+        // Its hash was not even computed: the want that it answers stays open until it is answered wholly.
+        this.#refusedUnknown += 1;
         this.#init.onRefused(admission.refused);
         return undefined;
       }
@@ -292,8 +326,10 @@ export class Demand implements Claimant {
     const completed = wants - this.#wantsDone;
     if (completed < 0 || completed > this.#wants.length) throw invalid('wants answered that were not asked');
     let count = 0;
-    for (const { page, from, to } of this.#wants.splice(0, completed)) {
-      const absent = page.complete(from, to);
+    // A message that was refused before its hash was known is not absent.
+    const refused = this.#refusedUnknown;
+    for (const { page, first, bits } of this.#wants.splice(0, completed)) {
+      const absent = page.complete(first, bits);
       count += absent.count;
       pushSome(this.#absent, absent);
     }
@@ -301,8 +337,12 @@ export class Demand implements Claimant {
     this.#wantedIds -= count;
     if (count === 0) return;
     // A cap on bytes is kept by who sends: what is over it does not come.
-    if (this.#init.bytesMax !== undefined) this.#isCapped = true;
-    else this.#init.onAbsent(count);
+    this.#refusedUnknown = Math.max(0, refused - count);
+    if (this.#init.bytesMax === undefined) this.#init.onAbsent(Math.max(0, count - refused));
+    else {
+      this.#isFull = true;
+      this.#isCapped = true;
+    }
   }
 
   async #settle(

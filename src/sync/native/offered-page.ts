@@ -92,11 +92,13 @@ export class OfferedPage {
     if (this.#change(id, ARRIVED, ABSENT)) this.#onTheWay -= 1;
   }
 
-  /** The rows were all answered: gives those that have not come, and waits for them no more. */
-  complete(from: number, to: number): SyncIdList {
+  /** What these bits asked for was answered wholly: gives what has not come, and waits for it no more. */
+  complete(first: number, bits: Uint8Array): SyncIdList {
     const absent = new SyncIdList();
-    for (let row = from; row < to; row++) {
-      if (this.#states[row] !== WANTED) continue;
+    for (let row = first; row < Math.min(this.count, first + bits.length * 8); row++) {
+      const bit = row - first;
+      const wasAsked = (bits[bit >>> 3]! & (1 << (bit & 7))) !== 0;
+      if (!wasAsked || this.#states[row] !== WANTED) continue;
       this.#states[row] = ABSENT;
       absent.push(this.words, row * ID_WORDS);
     }

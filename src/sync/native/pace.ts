@@ -20,8 +20,8 @@ export class Pace {
   async pass(bytes: number, signal: AbortSignal): Promise<void> {
     if (this.#bytesPerMs === Number.POSITIVE_INFINITY) return;
     const nowMs = this.#clock.monotonicMs();
-    const startMs = Math.max(this.#passedMs, nowMs - BURST_MS);
-    this.#passedMs = startMs + bytes / this.#bytesPerMs;
-    if (startMs > nowMs) await this.#clock.sleep(startMs - nowMs, signal);
+    this.#passedMs = Math.max(this.#passedMs, nowMs - BURST_MS) + bytes / this.#bytesPerMs;
+    // As on a line of this rate, what passes takes its own time, not that of what was before it.
+    if (this.#passedMs > nowMs) await this.#clock.sleep(this.#passedMs - nowMs, signal);
   }
 }

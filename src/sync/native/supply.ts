@@ -45,8 +45,12 @@ export class Supply {
   #isFinished = false;
   #isLastOffered = false;
   #offered = 0;
-  /** No more is sent: the other side takes no more. */
+  /** The other side takes no more; and something was left out for it. */
+  #isFull = false;
   #isCapped = false;
+  #asked = 0;
+  /** The next message would be over a cap: none is sent any more. */
+  #isOverCap = false;
   readonly #pages = new Map<number, OfferedPage>();
   #nextPage = 0;
   #openIds = 0;
@@ -89,7 +93,11 @@ export class Supply {
 
   /** Offers these too. They were offered by no earlier call. */
   add(ids: SyncIdList): void {
-    if (ids.count === 0 || this.#isCapped) return;
+    if (ids.count === 0) return;
+    if (this.#isFull) {
+      this.#isCapped = true;
+      return;
+    }
     const ascending = ids.toAscending();
     this.#runs.push({ ids: ascending, left: ascending.count });
     this.#offer();
@@ -122,9 +130,11 @@ export class Supply {
       this.#offer();
     }
     if (wanted.count > 0) {
+      this.#asked += wanted.count;
       this.#wants.push(wanted);
       this.#produce();
     }
+    if (this.#asked >= (this.#init.messagesMax ?? Number.POSITIVE_INFINITY)) this.#offerNoMore();
     this.#init.onChange();
   }
 
@@ -200,7 +210,7 @@ export class Supply {
   async #sendWanted(): Promise<void> {
     const batch = new Batch();
     for (let ids = this.#wants.shift(); ids !== undefined; ids = this.#wants.shift()) {
-      if (!this.#isCapped) await this.#gather(ids, batch);
+      if (!this.#isOverCap) await this.#gather(ids, batch);
       this.#wantsDone += 1;
     }
     await this.#send(batch);
@@ -224,9 +234,16 @@ export class Supply {
     return this.#sentMessages >= messagesMax || this.#sentBytes + bytes > bytesMax;
   }
 
-  /** What is left is neither sent nor offered. */
+  /** What is left is not sent. */
   #cap(): void {
+    this.#isOverCap = true;
     this.#isCapped = true;
+    this.#offerNoMore();
+  }
+
+  #offerNoMore(): void {
+    this.#isFull = true;
+    if (this.#runs.length > 0) this.#isCapped = true;
     this.#runs = [];
     this.#offer();
   }

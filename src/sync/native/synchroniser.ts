@@ -68,18 +68,26 @@ export class NativeSynchroniser {
    */
   async synchronise(link: PeerLink, plan: SessionPlan, stop?: AbortSignal): Promise<SessionResult> {
     const { runner, clock, random, agreements } = this.#init;
-    const channel = await link.openSync();
+    // Before it counts as a session: another dialect may be spoken instead.
+    const channel = await opened(link, stop);
     const session = new NativeSession(link.peer, 'initiator', plan, clock);
-    const options = { stop, yields: false, timeMs: LIMITS.nativeSessionMs };
-    return await runner.run(session, options, async (signal) => {
-      await this.#guarded(session, channel, signal, async (outlet) => {
-        const agreement = await agreements.with(link.peer);
-        const hello = helloOf(plan, agreement, random);
-        session.reconciliationBytesSent += outlet.post(hello);
-        const reply = await readHello(channel, session, signal);
-        return termsOf(hello, reply, true, agreement, agreements);
+    let isTaken = false;
+    try {
+      const options = { stop, yields: false, timeMs: LIMITS.nativeSessionMs };
+      return await runner.run(session, options, async (signal) => {
+        isTaken = true;
+        await this.#guarded(session, channel, signal, async (outlet) => {
+          const agreement = await agreements.with(link.peer);
+          const hello = helloOf(plan, agreement, random);
+          session.reconciliationBytesSent += outlet.post(hello);
+          const reply = await readHello(channel, session, signal);
+          return termsOf(hello, reply, true, agreement, agreements);
+        });
       });
-    });
+    } catch (error) {
+      if (!isTaken) channel.abort(new Error(toLacunaError(error).code));
+      throw error;
+    }
   }
 
   /** Answers a peer that opened a session. Never throws: how it ended is told by the runner. */
@@ -157,6 +165,19 @@ export class NativeSynchroniser {
     });
     await conversation.run();
     if (session.result().verified) await agreements.keep(session.peer, keyed);
+  }
+}
+
+/** @throws LacunaError PEER_PROTOCOL, PEER_CLOSED; SESSION_ABORTED when it is stopped meanwhile. */
+async function opened(link: PeerLink, stop: AbortSignal | undefined): Promise<FrameChannel> {
+  const opening = link.openSync();
+  if (stop === undefined) return await opening;
+  try {
+    return await within(opening, stop);
+  } catch (error) {
+    // It may still come, and must not stay open then.
+    opening.then((channel) => channel.abort(new Error('SESSION_ABORTED'))).catch(() => undefined);
+    throw toLacunaError(error, 'SESSION_ABORTED');
   }
 }
 

@@ -65,6 +65,14 @@ export class NativeLiar {
     }
   }
 
+  /** Kinds of frames that have come and were not asked for. */
+  get unread(): Kind[] {
+    return [
+      ...this.#inbox.map(({ kind }) => kind),
+      ...this.channel.unread.map((bytes) => decodeNativeFrame(bytes).kind),
+    ];
+  }
+
   /** As an honest one would, but for these fields. */
   async greet(changes: Partial<HelloFrame> = {}): Promise<void> {
     if (this.role === 'responder') {

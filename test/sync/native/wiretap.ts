@@ -100,7 +100,8 @@ export class Wiretap {
         return frames;
       },
       write: async (frames) => {
-        const writing = channel.write(frames.filter((bytes) => this.passes(name, decodeNativeFrame(bytes))));
+        const passing = frames.filter((bytes) => this.passes(name, decodeNativeFrame(bytes)));
+        const writing = passing.length > 0 ? channel.write(passing) : undefined;
         for (const bytes of frames) see('wrote', bytes);
         await writing;
       },
