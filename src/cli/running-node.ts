@@ -1,6 +1,9 @@
 /** A node that runs on this data folder, reached over its HTTP interface. It leaves its address in `http.json`. */
+import { once } from 'node:events';
 import { readFile, rm } from 'node:fs/promises';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 import { isErrorCode, LacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
@@ -94,17 +97,25 @@ function* bodies(messages: readonly StoredMessage[]): Generator<string> {
 }
 
 async function request(url: string, method: string, path: string, body?: string): Promise<unknown> {
-  let response: Response;
+  let answer: { status: number; json: unknown };
   try {
-    response = await fetch(`${url}${path}`, { method, ...(body === undefined ? {} : { body }) });
+    answer = await exchange(new URL(path, url), method, body ?? '');
   } catch (error) {
     throw new LacunaError('STORE_CLOSED', `the node at ${url} does not answer`, { cause: error });
   }
-  const json: unknown = await response.json();
-  if (response.ok) return json;
-  const parsed = failure.safeParse(json);
-  if (!parsed.success)
-    throw new LacunaError('INTERNAL', `the node answered with HTTP status ${response.status}`);
+  if (answer.status === 200) return answer.json;
+  const parsed = failure.safeParse(answer.json);
+  if (!parsed.success) {
+    throw new LacunaError('INTERNAL', `the node answered with HTTP status ${answer.status}`);
+  }
   const { code, message } = parsed.data.error;
   throw new LacunaError(isErrorCode(code) ? code : 'INTERNAL', message);
+}
+
+/** Waits as long as it takes: `fetch` gives up on an answer after five minutes, and a session may need hours. */
+async function exchange(url: URL, method: string, body: string): Promise<{ status: number; json: unknown }> {
+  const sent = httpRequest(url, { method, headers: { 'content-length': Buffer.byteLength(body) } });
+  sent.end(body);
+  const [response] = (await once(sent, 'response')) as [IncomingMessage];
+  return { status: response.statusCode ?? 0, json: JSON.parse(await text(response)) };
 }

@@ -77,6 +77,7 @@ export class Demand implements Claimant {
   #batches = 0;
   #acknowledged = 0;
   #settling: Promise<void> = Promise.resolve();
+  #pause: Promise<void> | undefined;
   /** Some of what was asked for and not brought. */
   readonly #absent = new SyncIdList(MISSING_NAMED);
   #isAdvancing = false;
@@ -374,7 +375,11 @@ export class Demand implements Claimant {
       } catch (error) {
         if (toLacunaError(error).code !== 'STORE_BUSY') throw error;
       }
-      await clock.sleep(LIMITS.nativeBusyMs, signal);
+      // All batches that found no room wait together.
+      this.#pause ??= clock.sleep(LIMITS.nativeBusyMs, signal).finally(() => {
+        this.#pause = undefined;
+      });
+      await this.#pause;
     }
   }
 }

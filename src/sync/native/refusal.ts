@@ -8,10 +8,13 @@ export function refusalOf(code: ErrorCode): RefuseFrame {
   return { kind: 'refuse', reason, retryAfterMs: reason === 'busy' ? LIMITS.nativeRetryMs : 0 };
 }
 
-export function errorOf({ reason, retryAfterMs }: RefuseFrame): LacunaError {
+/** The other side has said why it ends: there is nobody to answer. */
+export class PeerRefusal extends LacunaError {}
+
+export function errorOf({ reason, retryAfterMs }: RefuseFrame): PeerRefusal {
   const [code, text] = MEANINGS[reason];
   const when = retryAfterMs > 0 ? `; it asks to be tried again in ${Math.ceil(retryAfterMs / 1_000)} s` : '';
-  return new LacunaError(code, `${text}${when}`, {
+  return new PeerRefusal(code, `${text}${when}`, {
     retryAfterMs: retryAfterMs > 0 ? retryAfterMs : undefined,
   });
 }

@@ -7,7 +7,7 @@ import { type ErrorCode, LacunaError, toLacunaError } from '../../errors.ts';
 import { LIMITS } from '../../limits.ts';
 import type { Clock, FrameChannel, MessageStore, PeerLink, Random } from '../../ports.ts';
 import { lebLength } from '../../wire/bytes.ts';
-import type { HelloFrame, RefuseFrame } from '../../wire/native-frame.ts';
+import type { HelloFrame } from '../../wire/native-frame.ts';
 import { decodeNativeFrame, encodeNativeFrame } from '../../wire/native-frames.ts';
 import type { Ingest } from '../ingest.ts';
 import type { SessionPlan, SessionResult } from '../session.ts';
@@ -19,7 +19,7 @@ import { Conversation } from './conversation.ts';
 import { helloOf, replyTo, type Terms, termsOf } from './greeting.ts';
 import { Outlet } from './outlet.ts';
 import type { Pace } from './pace.ts';
-import { errorOf, refusalOf } from './refusal.ts';
+import { errorOf, PeerRefusal, refusalOf } from './refusal.ts';
 import { NativeSession } from './session.ts';
 
 export interface NativeSynchroniserInit {
@@ -200,11 +200,12 @@ async function readHello(
 }
 
 /** Ends the stream; whom nothing is to be blamed for is told why. */
-async function leave(channel: FrameChannel, { code }: LacunaError): Promise<void> {
+async function leave(channel: FrameChannel, error: LacunaError): Promise<void> {
+  const { code } = error;
   try {
-    if (!POLITE.has(code)) throw new Error(code);
-    const refusal: RefuseFrame = refusalOf(code);
-    await channel.write([encodeNativeFrame(refusal)]);
+    const isToldSo = error instanceof PeerRefusal;
+    if (!isToldSo && !POLITE.has(code)) throw error;
+    if (!isToldSo) await channel.write([encodeNativeFrame(refusalOf(code))]);
     await channel.close();
   } catch {
     channel.abort(new Error(code));
