@@ -108,6 +108,8 @@ export const LIMITS = {
   nativeSessionMs: 6 * 3_600_000,
   /** A side that waits for others, and has sent nothing for this long, says that it is still there. */
   nativeAliveMs: 10_000,
+  /** So long a session that breaks tries to tell the other side why, and waits for what is being written. */
+  nativeLeaveMs: 2_000,
   /** Who is turned away because too much is going on is asked to come back after so long. */
   nativeRetryMs: 5_000,
   /** A batch that finds the store's queue full is brought again after this. */

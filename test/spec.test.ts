@@ -202,4 +202,5 @@ const OUR_CHOICE = new Set([
   'nativeBusyMs',
   'nativeAheadMs',
   'nativePatienceMs',
+  'nativeLeaveMs',
 ]);

@@ -43,17 +43,44 @@ export function messageHash(message: WakuMessage, sha256: (bytes: Uint8Array) =>
   return sha256(preimage.subarray(0, length + TIMESTAMP_BYTES));
 }
 
+/** What of a message decides whether it may be stored: sizes in bytes, and its numbers. */
+export interface MessageShape {
+  readonly pubsubTopicBytes: number;
+  readonly contentTopicBytes: number;
+  readonly payloadBytes: number;
+  readonly metaBytes: number;
+  readonly rateLimitProofBytes: number;
+  readonly timestamp: bigint;
+  readonly version: number;
+  readonly ephemeral: boolean;
+}
+
+/** A topic that has no bytes is longer than any may be. */
+export function shapeOf(message: WakuMessage, limits: Limits): MessageShape {
+  const { timestamp, version, ephemeral } = message;
+  return {
+    pubsubTopicBytes: bytesOfTopic(message.pubsubTopic, limits),
+    contentTopicBytes: bytesOfTopic(message.contentTopic, limits),
+    payloadBytes: message.payload.length,
+    metaBytes: message.meta.length,
+    rateLimitProofBytes: message.rateLimitProof.length,
+    timestamp,
+    version,
+    ephemeral,
+  };
+}
+
 /** What forbids storing this message, or undefined. `nowMs` and `futureMs` bound its timestamp from above. */
 export function messageFault(
-  message: WakuMessage,
+  message: MessageShape,
   limits: Limits,
   nowMs: number,
   futureMs: number,
 ): ErrorCode | undefined {
-  if (message.payload.length > limits.messagePayloadBytes) return 'MESSAGE_TOO_LARGE';
-  if (message.meta.length > limits.messageMetaBytes) return 'MESSAGE_META_TOO_LONG';
-  if (message.rateLimitProof.length > limits.messageProofBytes) return 'MESSAGE_PROOF_TOO_LONG';
-  if (!topicFits(message.pubsubTopic, limits) || !topicFits(message.contentTopic, limits)) {
+  if (message.payloadBytes > limits.messagePayloadBytes) return 'MESSAGE_TOO_LARGE';
+  if (message.metaBytes > limits.messageMetaBytes) return 'MESSAGE_META_TOO_LONG';
+  if (message.rateLimitProofBytes > limits.messageProofBytes) return 'MESSAGE_PROOF_TOO_LONG';
+  if (Math.max(message.pubsubTopicBytes, message.contentTopicBytes) > limits.messageTopicBytes) {
     return 'MESSAGE_TOPIC_INVALID';
   }
   if (message.version >>> 0 !== message.version) return 'MESSAGE_VERSION_INVALID';
@@ -63,11 +90,10 @@ export function messageFault(
   return undefined;
 }
 
-function topicFits(topic: string, limits: Limits): boolean {
-  // Text never has more units than bytes: an overlong topic is refused before it is encoded.
-  if (topic.length > limits.messageTopicBytes) return false;
-  const bytes = topicBytes(topic);
-  return bytes !== undefined && bytes.length <= limits.messageTopicBytes;
+function bytesOfTopic(topic: string, limits: Limits): number {
+  // Text never has more units than bytes: an overlong topic is not even encoded.
+  if (topic.length > limits.messageTopicBytes) return topic.length;
+  return topicBytes(topic)?.length ?? Number.POSITIVE_INFINITY;
 }
 
 function requiredTopicBytes(topic: string): Uint8Array {

@@ -89,6 +89,15 @@ export function makeId(timestampNs: bigint, hash: Uint8Array): Uint32Array {
   return id;
 }
 
+/** The same from the two words of a time that is not negative. */
+export function makeIdOf(timeHigh: number, timeLow: number, hash: Uint8Array): Uint32Array {
+  const id = new Uint32Array(ID_WORDS);
+  id[0] = timeHigh;
+  id[1] = timeLow;
+  readHashWords(hash, 0, id, TIME_WORDS);
+  return id;
+}
+
 export function hashOf(id: Uint32Array, offset = 0): Uint8Array {
   const hash = new Uint8Array(HASH_BYTES);
   writeHashWords(id, offset + TIME_WORDS, hash, 0);

@@ -24,7 +24,8 @@ import { StreamChannel } from './stream-channel.ts';
 
 const AGENT = 'lacuna';
 const DIAL_ATTEMPT_MS = 6_000;
-const IDENTIFY_MS = 3_000;
+/** A busy peer takes its time; taken for a stock node, it would be asked for its last hour only. */
+const IDENTIFY_MS = 6_000;
 const PING_INTERVAL_MS = 15_000;
 /** A peer that computes for some seconds is not dead. */
 const PING_TIMEOUT_MS = 20_000;

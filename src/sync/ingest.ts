@@ -2,12 +2,12 @@
  * The one door into the store: whatever brings a message (a file, a peer, HTTP), it is checked, hashed and
  * handed to the writer here, and acknowledged when it is on the disk.
  */
-import { messageFault, messageHash, type WakuMessage } from '../core/message.ts';
-import { hashOf, makeId } from '../core/sync-id.ts';
+import { messageFault, messageHash, shapeOf, type WakuMessage } from '../core/message.ts';
+import { hashOf, makeId, makeIdOf } from '../core/sync-id.ts';
 import type { ErrorCode } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { AppendResult, Clock, MessageStore, Sha256, StoredMessage } from '../ports.ts';
-import { encodeMessageAndTopic } from '../wire/waku-message.ts';
+import { asBuffer, encodeMessageAndTopic, MessageView } from '../wire/waku-message.ts';
 
 export type Admission =
   | { readonly stored: StoredMessage }
@@ -17,6 +17,8 @@ export type Admission =
 export class Examiner {
   readonly #clock: Clock;
   readonly #sha256: Sha256;
+  /** Reused for every frame. */
+  readonly #view = new MessageView();
 
   constructor(clock: Clock, sha256: Sha256) {
     this.#clock = clock;
@@ -28,7 +30,7 @@ export class Examiner {
    * `futureMs` is how far ahead of our clock its timestamp may be.
    */
   examine(message: WakuMessage, futureMs: number, expectedHash?: Uint8Array): Admission {
-    const fault = messageFault(message, LIMITS, this.#clock.nowMs(), futureMs);
+    const fault = messageFault(shapeOf(message, LIMITS), LIMITS, this.#clock.nowMs(), futureMs);
     if (fault !== undefined) return { refused: fault, hash: expectedHash };
     const hash = messageHash(message, this.#sha256);
     if (expectedHash !== undefined && !sameBytes(hash, expectedHash)) {
@@ -37,6 +39,21 @@ export class Examiner {
     const { pubsubTopic, contentTopic } = message;
     const id = makeId(message.timestamp, hash);
     return { stored: { id, encoded: encodeMessageAndTopic(message), pubsubTopic, contentTopic } };
+  }
+
+  /**
+   * The same of a message as it was sent. Its bytes are stored as they are where nothing is in them but the message,
+   * and then they are a view of the frame, not a copy.
+   *
+   * @throws LacunaError WIRE_… for bytes that are no message.
+   */
+  examineFrame(frame: Uint8Array, futureMs: number): Admission {
+    const view = this.#view.read(asBuffer(frame));
+    const fault = messageFault(view, LIMITS, this.#clock.nowMs(), futureMs);
+    if (fault !== undefined) return { refused: fault, hash: undefined };
+    const id = makeIdOf(view.timeHigh, view.timeLow, view.hash(this.#sha256));
+    const encoded = view.isMinimal ? frame : encodeMessageAndTopic(view.toMessage());
+    return { stored: { id, encoded, ...view.topics() } };
   }
 }
 

@@ -136,3 +136,17 @@ export async function within<T>(promise: Promise<T>, signal: AbortSignal): Promi
     if (onAbort !== undefined) signal.removeEventListener('abort', onAbort);
   }
 }
+
+/** Whether it comes to a good end within this time. */
+export async function inTime(doing: Promise<unknown>, clock: Clock, ms: number): Promise<boolean> {
+  const over = new AbortController();
+  const isDone = doing.then(
+    () => true,
+    () => false,
+  );
+  const isLate = clock.sleep(ms, over.signal).then(() => false);
+  isLate.catch(() => undefined);
+  const result = await Promise.race([isDone, isLate]);
+  over.abort();
+  return result;
+}

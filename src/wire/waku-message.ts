@@ -4,7 +4,7 @@
  * the store keeps, so that a message is sent as it lies on the disk.
  */
 
-import type { WakuMessage } from '../core/message.ts';
+import type { MessageShape, WakuMessage } from '../core/message.ts';
 import { topicBytes, topicFromBytes } from '../core/topic.ts';
 import { LacunaError } from '../errors.ts';
 import { ByteWriter, lebLength, lebLength64 } from './bytes.ts';
@@ -67,15 +67,31 @@ function writeMessage(writer: ByteWriter, message: WakuMessage, contentTopic: Ui
 
 function messageLength(message: WakuMessage, contentTopic: Uint8Array): number {
   const time = zigzag(message.timestamp);
+  const lengths = {
+    payloadBytes: message.payload.length,
+    contentTopicBytes: contentTopic.length,
+    metaBytes: message.meta.length,
+    rateLimitProofBytes: message.rateLimitProof.length,
+    version: message.version,
+  };
+  return innerLength(lengths, Number(time >> 32n), Number(time & 0xffff_ffffn));
+}
+
+/** Bytes of a WakuMessage, with its timestamp as it is written. */
+function innerLength(
+  message: Omit<MessageShape, 'pubsubTopicBytes' | 'timestamp' | 'ephemeral'>,
+  timeHigh: number,
+  timeLow: number,
+): number {
   return (
-    bytesFieldLength(PAYLOAD, message.payload.length) +
-    bytesFieldLength(CONTENT_TOPIC, contentTopic.length) +
+    bytesFieldLength(PAYLOAD, message.payloadBytes) +
+    bytesFieldLength(CONTENT_TOPIC, message.contentTopicBytes) +
     lebLength(VERSION * 8) +
     lebLength(message.version) +
     lebLength(TIMESTAMP * 8) +
-    lebLength64(Number(time >> 32n), Number(time & 0xffff_ffffn)) +
-    bytesFieldLength(META, message.meta.length) +
-    bytesFieldLength(RATE_LIMIT_PROOF, message.rateLimitProof.length) +
+    lebLength64(timeHigh, timeLow) +
+    bytesFieldLength(META, message.metaBytes) +
+    bytesFieldLength(RATE_LIMIT_PROOF, message.rateLimitProofBytes) +
     lebLength(EPHEMERAL * 8) +
     1
   );
@@ -85,7 +101,7 @@ function messageLength(message: WakuMessage, contentTopic: Uint8Array): number {
  * A transfer frame read in place: where its fields lie, and the few numbers. One view serves many frames, as
  * reading one makes no object; that matters where every message of a store is hashed on its way out.
  */
-export class MessageView {
+export class MessageView implements MessageShape {
   bytes: Buffer = NO_BYTES;
   readonly pubsubTopic = new Span();
   readonly contentTopic = new Span();
@@ -153,6 +169,38 @@ export class MessageView {
     preimage.writeInt32BE(this.timeHigh, at);
     preimage.writeInt32BE(this.timeLow, at + 4);
     return sha256(preimage.subarray(0, length + 8));
+  }
+
+  get pubsubTopicBytes(): number {
+    return this.pubsubTopic.length;
+  }
+
+  get contentTopicBytes(): number {
+    return this.contentTopic.length;
+  }
+
+  get payloadBytes(): number {
+    return this.payload.length;
+  }
+
+  get metaBytes(): number {
+    return this.meta.length;
+  }
+
+  get rateLimitProofBytes(): number {
+    return this.rateLimitProof.length;
+  }
+
+  /**
+   * Whether a frame is as long as `encodeMessageAndTopic` would write it: then it holds nothing but these fields, each
+   * once and in as few bytes as it takes.
+   */
+  get isMinimal(): boolean {
+    const sign = this.timeHigh >> 31;
+    const timeHigh = ((this.timeHigh << 1) | (this.timeLow >>> 31)) ^ sign;
+    const inner = innerLength(this, timeHigh >>> 0, ((this.timeLow << 1) ^ sign) >>> 0);
+    const length = bytesFieldLength(PUBSUB_TOPIC, this.pubsubTopic.length) + bytesFieldLength(MESSAGE, inner);
+    return length === this.bytes.length;
   }
 
   get timestamp(): bigint {

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { messageFault, messageHash, type WakuMessage } from '../../src/core/message.ts';
+import { messageFault, messageHash, shapeOf, type WakuMessage } from '../../src/core/message.ts';
 import { TIMESTAMP_MAX } from '../../src/core/sync-id.ts';
 import { topicFromBytes } from '../../src/core/topic.ts';
 import { LIMITS } from '../../src/limits.ts';
@@ -25,7 +25,7 @@ const MESSAGE: WakuMessage = {
 };
 
 function fault(changes: Partial<WakuMessage>, nowMs = NOW_MS, futureMs: number = LIMITS.messageFutureMs) {
-  return messageFault({ ...MESSAGE, ...changes }, LIMITS, nowMs, futureMs);
+  return messageFault(shapeOf({ ...MESSAGE, ...changes }, LIMITS), LIMITS, nowMs, futureMs);
 }
 
 function hex(changes: Partial<WakuMessage>): string {

@@ -115,9 +115,12 @@ describe('the dialect', () => {
     }
     const served = await node.process.until(() => {
       const sessions = node.process.events.filter(({ event }) => event === 'session');
-      return sessions.length === 3 ? sessions : undefined;
+      return sessions.length >= 3 ? sessions : undefined;
     });
-    expect(served.map(({ dialect }) => dialect)).toEqual(['native', 'native', 'waku']);
+    // The old one may verify in a session of its own.
+    const dialects = served.map(({ dialect }) => dialect);
+    expect(dialects.slice(0, 3)).toEqual(['native', 'native', 'waku']);
+    expect(dialects.lastIndexOf('native')).toBe(1);
     for (const { role } of served) expect(role).toBe('responder');
   });
 

@@ -6,7 +6,7 @@ import type { ErrorCode } from '../../src/errors.ts';
 import { LIMITS } from '../../src/limits.ts';
 import { Examiner, hexHash, Ingest } from '../../src/sync/ingest.ts';
 import { systemSha256 } from '../../src/system.ts';
-import { decodeMessageAndTopic } from '../../src/wire/waku-message.ts';
+import { decodeMessageAndTopic, encodeMessageAndTopic } from '../../src/wire/waku-message.ts';
 import { endedIn } from '../ended-in.ts';
 import { MemoryStore } from '../memory-store.ts';
 import { hexOf, type MessageInit, messageOf, NOW_NS, samples } from '../sample-messages.ts';
@@ -121,5 +121,48 @@ describe('the way into the store', () => {
     store.writable = false;
     expect(await endedIn(ingest.append(samples(2, { seed: 9 })))).toBe('STORE_FAULT');
     expect(store.count).toBe(5);
+  });
+});
+
+describe('a message as it was sent', () => {
+  const admitted = (frame: Uint8Array) => {
+    const admission = examiner.examineFrame(frame, FUTURE_MS);
+    if ('refused' in admission) throw new Error(admission.refused);
+    return admission.stored;
+  };
+
+  it('is the one that it would be as a value', () => {
+    for (const sample of samples(300, { pubsubTopics: ['/waku/2/rs/1/0', '/ü/\ud83d\ude00'] })) {
+      const message = decodeMessageAndTopic(sample.encoded);
+      expect({ stored: admitted(sample.encoded) }).toEqual(examiner.examine(message, FUTURE_MS));
+      // Its bytes are not copied.
+      expect(admitted(sample.encoded).encoded).toBe(sample.encoded);
+    }
+  });
+
+  it('is refused for the same reasons', () => {
+    const inits: MessageInit[] = [
+      { payload: bytes(LIMITS.messagePayloadBytes + 1) },
+      { rateLimitProof: bytes(LIMITS.messageProofBytes + 1) },
+      { contentTopic: 'ü'.repeat(LIMITS.messageTopicBytes / 2 + 1) },
+      { timestamp: 0n },
+      { timestamp: -1n },
+      { timestamp: LATEST_NS + 1n },
+      { ephemeral: true },
+    ];
+    for (const init of inits) {
+      const admission = examiner.examineFrame(encodeMessageAndTopic(messageOf(init)), FUTURE_MS);
+      expect('refused' in admission ? admission.refused : undefined).toBe(verdict(init));
+      expect(verdict(init)).toBeDefined();
+    }
+  });
+
+  it('is stored without what else was in its bytes', () => {
+    const [sample] = samples(1);
+    const { encoded } = sample!;
+    // An unknown field behind it; and its topic a second time.
+    const unknown = Uint8Array.of(...encoded, 0x7a, 3, 1, 2, 3);
+    const again = Uint8Array.of(...encoded, ...encoded.subarray(0, 2 + encoded[1]!));
+    for (const frame of [unknown, again]) expect(admitted(frame)).toEqual(admitted(encoded));
   });
 });

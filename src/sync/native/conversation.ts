@@ -16,7 +16,7 @@ import { lebLength } from '../../wire/bytes.ts';
 import type { NativeFrame, OverFrame, PayloadFrame, ResultFrame } from '../../wire/native-frame.ts';
 import { decodeNativeFrame } from '../../wire/native-frames.ts';
 import type { Ingest } from '../ingest.ts';
-import { within } from '../session-runner.ts';
+import { inTime, within } from '../session-runner.ts';
 import { isMalformed, STRIKE_MALFORMED, type Strikes } from '../strikes.ts';
 import type { Claims } from './claims.ts';
 import { Demand } from './demand.ts';
@@ -92,7 +92,7 @@ export class Conversation {
    * @throws LacunaError PEER_…, WIRE_…, SESSION_BUDGET, STORE_…
    */
   async run(): Promise<void> {
-    const { session, channel, outlet, terms, claims, signal } = this.#init;
+    const { session, channel, outlet, terms, claims, clock, signal } = this.#init;
     if (this.#demand !== undefined) claims.join(this.#demand);
     void outlet.keepAlive(signal);
     try {
@@ -107,7 +107,11 @@ export class Conversation {
       await channel.close();
     } finally {
       session.bytesSent += outlet.sentBytes;
-      if (this.#demand !== undefined) claims.leave(this.#demand);
+      // What is on its way to the disk counts, and nobody else need ask for it.
+      if (this.#demand !== undefined) {
+        await inTime(this.#demand.stored(), clock, LIMITS.nativeLeaveMs);
+        claims.leave(this.#demand);
+      }
     }
   }
 

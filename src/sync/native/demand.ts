@@ -9,7 +9,6 @@ import { type ErrorCode, LacunaError, toLacunaError } from '../../errors.ts';
 import { LIMITS } from '../../limits.ts';
 import type { AppendResult, Clock, MessageStore, StoredMessage } from '../../ports.ts';
 import type { BatchFrame, OfferFrame } from '../../wire/native-frame.ts';
-import { decodeMessageAndTopic } from '../../wire/waku-message.ts';
 import type { Ingest } from '../ingest.ts';
 import { MISSING_NAMED } from '../session.ts';
 import { Arrivals } from './arrivals.ts';
@@ -107,6 +106,11 @@ export class Demand implements Claimant {
   /** All that was offered is decided, and what was asked for is on the disk or will not come. */
   get isDone(): boolean {
     return this.#isLast && this.#pages.length === 0 && this.#batches === this.#acknowledged;
+  }
+
+  /** Resolves when what has come is on the disk, or is known not to be. */
+  async stored(): Promise<void> {
+    await this.#settling;
   }
 
   /** Some of the ids that were asked for and are not here. */
@@ -297,8 +301,7 @@ export class Demand implements Claimant {
   /** The message as it is to be stored; undefined when it is refused. */
   #admit(bytes: Uint8Array): StoredMessage | undefined {
     try {
-      const message = decodeMessageAndTopic(bytes);
-      const admission = this.#init.ingest.examine(message, LIMITS.messageFutureMs);
+      const admission = this.#init.ingest.examineFrame(bytes, LIMITS.messageFutureMs);
       if ('refused' in admission) {
         // Its hash was not even computed: the want that it answers stays open until it is answered wholly.
         this.#refusedUnknown += 1;
@@ -353,12 +356,12 @@ export class Demand implements Claimant {
   ): Promise<void> {
     const { pace, signal, claims, onArrived, outlet, onChange } = this.#init;
     const { stored, duplicate } = await appending;
+    onArrived(stored, duplicate);
+    for (const { id } of messages) this.#pages.find((page) => page.settle(id));
     await pace.pass(bytes, signal);
     this.#unstoredBytes -= bytes;
-    for (const { id } of messages) this.#pages.find((page) => page.settle(id));
     this.#acknowledged += 1;
     outlet.acknowledge(this.#acknowledged);
-    onArrived(stored, duplicate);
     this.#forgetSettled();
     claims.changed(this);
     this.advance();

@@ -11,8 +11,8 @@ import type { HelloFrame } from '../../wire/native-frame.ts';
 import { decodeNativeFrame, encodeNativeFrame } from '../../wire/native-frames.ts';
 import type { Ingest } from '../ingest.ts';
 import type { SessionPlan, SessionResult } from '../session.ts';
-import { type SessionRunner, within } from '../session-runner.ts';
-import type { Strikes } from '../strikes.ts';
+import { inTime, type SessionRunner, within } from '../session-runner.ts';
+import { STRIKE_MALFORMED, type Strikes } from '../strikes.ts';
 import type { Agreements } from './agreements.ts';
 import { Claims } from './claims.ts';
 import { Conversation } from './conversation.ts';
@@ -112,7 +112,7 @@ export class NativeSynchroniser {
       });
     } catch (error) {
       // Turned away before it began: there was no place for it.
-      if (!isTaken) await leave(channel, toLacunaError(error));
+      if (!isTaken) await this.#leave(channel, toLacunaError(error));
     }
   }
 
@@ -131,11 +131,20 @@ export class NativeSynchroniser {
       await this.#converse(session, channel, outlet, terms, broken, signal);
     } catch (error) {
       const cause = toLacunaError(signal.aborted ? signal.reason : error);
-      await leave(channel, cause);
+      // Between two Lacunas the limits are those of the protocol: no honest peer is over them.
+      if (cause.code === 'WIRE_LIMIT') this.#init.strikes.strike(session.peer, STRIKE_MALFORMED);
+      await this.#leave(channel, cause);
       throw cause;
     } finally {
       broken.abort();
     }
+  }
+
+  /** Ends the stream; whom nothing is to be blamed for is told why, unless it does not even read. */
+  async #leave(channel: FrameChannel, error: LacunaError): Promise<void> {
+    const isPolite = error instanceof PeerRefusal || POLITE.has(error.code);
+    const isSaid = isPolite && (await inTime(sayWhy(channel, error), this.#init.clock, LIMITS.nativeLeaveMs));
+    if (!isSaid) channel.abort(new Error(error.code));
   }
 
   async #converse(
@@ -199,15 +208,7 @@ async function readHello(
   return frame;
 }
 
-/** Ends the stream; whom nothing is to be blamed for is told why. */
-async function leave(channel: FrameChannel, error: LacunaError): Promise<void> {
-  const { code } = error;
-  try {
-    const isToldSo = error instanceof PeerRefusal;
-    if (!isToldSo && !POLITE.has(code)) throw error;
-    if (!isToldSo) await channel.write([encodeNativeFrame(refusalOf(code))]);
-    await channel.close();
-  } catch {
-    channel.abort(new Error(code));
-  }
+async function sayWhy(channel: FrameChannel, error: LacunaError): Promise<void> {
+  if (!(error instanceof PeerRefusal)) await channel.write([encodeNativeFrame(refusalOf(error.code))]);
+  await channel.close();
 }
