@@ -25,9 +25,9 @@ import type { Workload } from './workload.ts';
 const NAME = 'insync-1m';
 const SAMPLES = 3;
 /** Sessions with a peer that is known, after one with it as a stranger. */
-const KNOWN_SESSIONS = 5;
+const KNOWN_SESSIONS = 20;
 /** Sessions with somebody else before: what is measured is not the compiler. */
-const WARM_UPS = 3;
+const WARM_UPS = 10;
 const CPU_TARGET = '≤ 15';
 
 const WORKLOAD: Workload = {

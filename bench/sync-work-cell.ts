@@ -13,7 +13,6 @@ import type { Operation } from '../src/store/database.ts';
 import { LevelMessageStore } from '../src/store/message-store.ts';
 import { Examiner } from '../src/sync/ingest.ts';
 import { silentLogger, systemClock, systemSha256 } from '../src/system.ts';
-import { decodeMessageAndTopic } from '../src/wire/waku-message.ts';
 import { serveCommands } from './cells.ts';
 import { StreamSink, sendStream } from './sync-stream.ts';
 import { messagesOf, storedMessage, type Workload } from './workload.ts';
@@ -166,7 +165,7 @@ function putsOf(store: LevelMessageStore, message: StoredMessage): Put[] {
 }
 
 function admittedOf(examiner: Examiner, frame: Uint8Array): StoredMessage {
-  const admission = examiner.examine(decodeMessageAndTopic(frame), LIMITS.messageFutureMs);
+  const admission = examiner.examineFrame(frame, LIMITS.messageFutureMs);
   if ('refused' in admission) throw new Error(`a message was refused: ${admission.refused}`);
   return admission.stored;
 }

@@ -48,6 +48,8 @@ export class Host {
   readonly #datastore: LevelDatastore;
   readonly #clock: Clock;
   readonly #listen: readonly string[];
+  /** What peers call themselves does not change while they are connected; libp2p keeps it on the disk. */
+  readonly #agents = new WeakMap<Connection, string>();
   readonly #budget = new ByteBudget(LIMITS.streamsHeldBytes);
 
   private constructor(libp2p: Libp2p, datastore: LevelDatastore, init: HostInit) {
@@ -209,10 +211,15 @@ export class Host {
 
   /** What the peer calls itself, as identify tells soon after connecting; '' when it does not. */
   async #agentOf(connection: Connection): Promise<string> {
+    const known = this.#agents.get(connection);
+    if (known !== undefined) return known;
     const until = this.#clock.monotonicMs() + IDENTIFY_MS;
     do {
       const agent = await this.#knownAgent(connection);
-      if (agent !== undefined) return agent;
+      if (agent !== undefined) {
+        this.#agents.set(connection, agent);
+        return agent;
+      }
       await this.#clock.sleep(20);
     } while (this.#clock.monotonicMs() < until && connection.status === 'open');
     return '';
