@@ -1,8 +1,8 @@
 /** Holds what passes through to so many bytes a second, first come, first served. */
 import type { Clock } from '../../ports.ts';
 
-/** What may pass at once after a pause. */
-const BURST_MS = 100;
+/** A pause of this length can be made up for: a disk that stalls for a moment costs no throughput. */
+const BURST_MS = 1_000;
 
 export class Pace {
   readonly #clock: Clock;
