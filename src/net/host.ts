@@ -180,11 +180,11 @@ export class Host {
     }
   }
 
-  /** The peer at the end of a connection. */
-  async link(connection: Connection): Promise<PeerLink> {
+  /** The peer at the end of a connection; what it is need not be asked where it has shown it. */
+  async link(connection: Connection, speaksNative = false): Promise<PeerLink> {
     return {
       peer: connection.remotePeer.toString(),
-      isLacuna: (await this.#agentOf(connection)).startsWith(`${AGENT}/`),
+      isLacuna: speaksNative || (await this.#agentOf(connection)).startsWith(`${AGENT}/`),
       openSync: () => this.open(connection, SYNC, LIMITS.nativeFrameBytes),
       openReconciliation: () => this.open(connection, RECONCILIATION, LIMITS.reconciliationFrameBytes),
       openTransfer: () => this.open(connection, TRANSFER, LIMITS.transferFrameBytes),

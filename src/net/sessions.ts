@@ -29,7 +29,8 @@ export async function serveSessions(
         log.warn({ peer: connection.remotePeer.toString(), code, error: message }, 'a peer was turned away');
         throw error;
       }
-      await synchroniser.serve(dialect, await host.link(connection), channel, stop);
+      const link = await host.link(connection, dialect === 'native');
+      await synchroniser.serve(dialect, link, channel, stop);
     });
   }
 }
