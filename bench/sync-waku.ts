@@ -121,7 +121,17 @@ async function session(full: string, part: string): Promise<Outcome> {
   const serverRss = new PeakRss(server);
   try {
     const listening = JSON.parse(await firstLine(server)) as { addresses: string[] };
-    const client = start(['sync', '--data', part, '--since', '2h', '--json', listening.addresses[0]!]);
+    const client = start([
+      'sync',
+      '--dialect',
+      'waku',
+      '--data',
+      part,
+      '--since',
+      '2h',
+      '--json',
+      listening.addresses[0]!,
+    ]);
     const clientRss = new PeakRss(client);
     const exited = once(client, 'exit');
     const result = JSON.parse(await firstLine(client)) as Record<string, number>;
