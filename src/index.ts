@@ -22,5 +22,5 @@ export async function createLacuna(options: ConfigInput & { log?: Logger } = {})
 
 export type { WakuMessage } from './core/message.ts';
 export { ERROR_CODES, type ErrorCode, LacunaError } from './errors.ts';
-export type { LacunaNode, SyncOptions } from './node.ts';
-export type { SessionResult } from './sync/session.ts';
+export type { LacunaNode, SyncOptions, SyncOutcome } from './node.ts';
+export type { Dialect, Direction, SessionResult } from './sync/session.ts';
