@@ -12,7 +12,7 @@ import type { SessionPlan } from '../session.ts';
 import type { Agreement, Agreements } from './agreements.ts';
 
 /** Features of the protocol beyond what every implementation has. */
-export const FEATURE_AUDIT = 1;
+const FEATURE_AUDIT = 1;
 
 /** What a session is, once both have said hello. */
 export interface Terms {
