@@ -18,17 +18,43 @@ const duration = z.union([z.string(), z.number()]).transform((value, context) =>
   return ms ?? 0;
 });
 const topic = z.string().min(1).max(1_024);
-/** Bytes a second, as a number or as text such as 500kB or 20MB. */
-const rate = z.union([z.string(), z.number()]).transform((value, context) => {
-  const bytes = parseBytes(String(value));
-  if (bytes === undefined || bytes < LIMITS.rateBytesMin) {
-    context.addIssue({
-      code: 'custom',
-      message: 'is not a number of bytes such as 500kB or 20MB, at least 32kB',
-    });
-  }
-  return bytes ?? 0;
-});
+/** Bytes a second, as a number or as text such as 500kB or 20MB; of one pubsub topic with TOPIC= before it. */
+const rates = z
+  .union([z.string(), z.number(), z.array(z.union([z.string(), z.number()]))])
+  .transform((value, context): Rates => {
+    let all: number | undefined;
+    const topics: Record<string, number> = {};
+    for (const entry of Array.isArray(value) ? value : [value]) {
+      const text = String(entry);
+      const split = text.lastIndexOf('=');
+      const bytes = parseBytes(text.slice(split + 1));
+      if (bytes === undefined || bytes < LIMITS.rateBytesMin) {
+        context.addIssue({
+          code: 'custom',
+          message: `'${text}' is not a number of bytes such as 500kB or 20MB, at least 32kB, or TOPIC=20MB`,
+        });
+      } else if (split < 0) all = bytes;
+      else topics[text.slice(0, split)] = bytes;
+    }
+    return { all, topics };
+  });
+
+/** The most bytes a second, of all messages and of those of single pubsub topics. */
+export interface Rates {
+  readonly all: number | undefined;
+  readonly topics: Readonly<Record<string, number>>;
+}
+
+/** As text in the environment. */
+const flag = z.union([
+  z.boolean(),
+  z.enum(['true', 'false', '1', '0']).transform((text) => text === 'true' || text === '1'),
+]);
+const wholeNumber = z.union([
+  z.number(),
+  z.string().regex(/^\d+$/, 'is not a whole number').transform(Number),
+]);
+const peerIdText = z.string().regex(/^[1-9A-HJ-NP-Za-km-z]{40,64}$/, 'is not a peer id');
 /** As digits in the environment; a setting that is there and empty is no cluster 0. */
 const clusterId = z
   .union([z.number(), z.string().regex(/^\d+$/).transform(Number)])
@@ -39,9 +65,25 @@ export const configSchema = z.strictObject({
   /** The data folder. */
   data: z.string().min(1).default('./lacuna-data'),
   listen: z.array(multiaddrText).default(['/ip4/0.0.0.0/tcp/60000']),
+  /** Peers to synchronise with at every interval. */
   peer: z.array(multiaddrText).default([]),
-  /** HOST:PORT on the loopback interface, or off. */
+  /** Peers to begin with, and to learn others from. */
+  bootstrap: z.array(multiaddrText).default([]),
+  /** Find peers on the local network. */
+  mdns: flag.default(false),
+  /** Learn of peers from those that are connected, and tell them. */
+  learnPeers: flag.default(true),
+  /** Peers that are always let in, and those that never are, by peer id. */
+  allowPeer: z.array(peerIdText).default([]),
+  denyPeer: z.array(peerIdText).default([]),
+  /** Serve those of `allowPeer`, `peer` and `bootstrap`, and nobody else. */
+  private: flag.default(false),
+  connections: wholeNumber.pipe(z.number().int().min(1).max(10_000)).default(LIMITS.connections),
+  /** HOST:PORT, or off; beyond the loopback interface only with a token. */
   http: z.string().default('127.0.0.1:8645'),
+  /** Asked of every HTTP request as `authorization: Bearer TOKEN`; better in a file than on a command line. */
+  httpToken: z.string().min(16).max(1_024).optional(),
+  httpTokenFile: z.string().min(1).optional(),
   pubsubTopic: z.array(topic).default([]),
   contentTopic: z.array(topic).default([]),
   /** Unset: taken from the pubsub topics, else 1 and not insisted on. */
@@ -53,8 +95,8 @@ export const configSchema = z.strictObject({
   /** How far before now a periodic session's window ends. */
   syncJitter: duration.default(20_000),
   /** Bytes of messages a second that are sent, and taken, in sessions with other Lacunas; unset: no limit. */
-  uploadRate: rate.optional(),
-  downloadRate: rate.optional(),
+  uploadRate: rates.optional(),
+  downloadRate: rates.optional(),
   logLevel: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
 });
 
@@ -62,7 +104,18 @@ export type Config = z.output<typeof configSchema>;
 export type ConfigInput = z.input<typeof configSchema>;
 
 /** Options that may be given more than once, and as a comma-separated list in the environment. */
-const LISTS: ReadonlySet<string> = new Set(['listen', 'peer', 'pubsubTopic', 'contentTopic']);
+const LISTS: ReadonlySet<string> = new Set([
+  'listen',
+  'peer',
+  'bootstrap',
+  'allowPeer',
+  'denyPeer',
+  'pubsubTopic',
+  'contentTopic',
+  'retention',
+  'uploadRate',
+  'downloadRate',
+]);
 
 export interface ConfigSources {
   readonly flags: Readonly<Record<string, unknown>>;

@@ -105,8 +105,8 @@ export class LacunaNode {
       clock,
       random,
       scope,
-      upload: new Pace(clock, config.uploadRate),
-      download: new Pace(clock, config.downloadRate),
+      upload: new Pace(clock, config.uploadRate?.all),
+      download: new Pace(clock, config.downloadRate?.all),
     });
     const waku = new WakuSynchroniser({ runner, store, clock, random, scope });
     this.#synchroniser = new Synchroniser(native, waku);

@@ -31,10 +31,11 @@ export function addStartCommand(program: Command): void {
     .option('--sync-interval <duration>', 'pause between sessions (default 5m)')
     .option('--sync-range <duration>', 'how far back a periodic session compares (default 1h)')
     .option(
-      '--upload-rate <bytes>',
-      'send at most so much a second to other Lacunas (20MB; default no limit)',
+      '--upload-rate <[topic=]bytes>',
+      'send at most so much a second to other Lacunas (20MB; default no limit), or of one pubsub topic',
+      each,
     )
-    .option('--download-rate <bytes>', 'take at most so much a second from other Lacunas')
+    .option('--download-rate <[topic=]bytes>', 'take at most so much a second from other Lacunas', each)
     .addOption(new Option('--sync-jitter <duration>', 'how far before now its window ends (default 20s)'));
   withTopicOptions(withCommonOptions(command))
     .addHelpText(
