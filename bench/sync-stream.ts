@@ -7,7 +7,11 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Stream } from '@libp2p/interface';
 import { loadOrCreateIdentity } from '../src/identity.ts';
-import { Host, parsePeerAddress } from '../src/net/host.ts';
+import { parsePeerAddress } from '../src/net/addresses.ts';
+import { Host } from '../src/net/host.ts';
+import { Gate } from '../src/sync/gate.ts';
+import { LimitCounts } from '../src/sync/limit-counts.ts';
+import { Traffic } from '../src/sync/traffic.ts';
 import { systemClock } from '../src/system.ts';
 
 const PROTOCOL = '/lacuna/bench-stream/1.0.0';
@@ -21,7 +25,18 @@ async function openHost(folder: string): Promise<Host> {
     listen: ['/ip4/127.0.0.1/tcp/0'],
     version: 'bench',
     clock: systemClock,
-    isBanned: () => false,
+    gate: new Gate({
+      allow: [],
+      deny: [],
+      configured: [],
+      isPrivate: false,
+      connectionsMax: 10,
+      isBanned: () => false,
+      counts: new LimitCounts(),
+    }),
+    admitsStream: () => true,
+    traffic: new Traffic(),
+    mdns: false,
   });
 }
 

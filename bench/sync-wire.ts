@@ -8,14 +8,17 @@ import { EVERYTHING } from '../src/core/scope.ts';
 import type { SyncIdList } from '../src/core/sync-id.ts';
 import { LacunaError } from '../src/errors.ts';
 import type { FrameChannel, MessageStore, PeerLink, Records } from '../src/ports.ts';
+import { Budgets } from '../src/sync/budgets.ts';
 import { Ingest } from '../src/sync/ingest.ts';
+import { LimitCounts } from '../src/sync/limit-counts.ts';
 import { Agreements } from '../src/sync/native/agreements.ts';
-import { Pace } from '../src/sync/native/pace.ts';
 import { NativeSynchroniser } from '../src/sync/native/synchroniser.ts';
+import { Pace } from '../src/sync/pace.ts';
 import type { SessionPlan, SessionResult } from '../src/sync/session.ts';
 import { SessionRunner } from '../src/sync/session-runner.ts';
 import { SessionTable } from '../src/sync/session-table.ts';
 import { Strikes } from '../src/sync/strikes.ts';
+import { Traffic } from '../src/sync/traffic.ts';
 import { silentLogger, systemClock, systemRandom, systemSha256 } from '../src/system.ts';
 import { NATIVE, runSession } from './baselines/contender.ts';
 import { median } from './measure.ts';
@@ -94,6 +97,8 @@ function nodeOf(ids: SyncIdList): NativeSynchroniser {
   const store: MessageStore = {
     writable: true,
     has: (id) => tree.has(id),
+    knows: (id) => tree.has(id),
+    horizonNs: () => 0n,
     index: async () => tree.snapshot(),
     append: async () => ({ stored: 0, duplicate: 0 }),
     read: nothing,
@@ -118,8 +123,11 @@ function nodeOf(ids: SyncIdList): NativeSynchroniser {
     clock,
     random: systemRandom,
     scope: EVERYTHING,
-    upload: new Pace(clock, undefined),
-    download: new Pace(clock, undefined),
+    gapsWithin: () => [],
+    budgets: new Budgets({ clock, strikes, counts: new LimitCounts(), isKnown: () => true }),
+    traffic: new Traffic().of('native'),
+    upload: new Pace(clock),
+    download: new Pace(clock),
   });
 }
 

@@ -6,7 +6,8 @@
 import { readFile } from 'node:fs/promises';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
-import { LacunaError, systemCode } from './errors.ts';
+import { parseRetention, type RetentionPolicy } from './core/retention.ts';
+import { LacunaError, systemCode, toLacunaError } from './errors.ts';
 import { LIMITS } from './limits.ts';
 import { parseBytes } from './quantity.ts';
 import { parseDurationMs } from './time.ts';
@@ -18,6 +19,16 @@ const duration = z.union([z.string(), z.number()]).transform((value, context) =>
   return ms ?? 0;
 });
 const topic = z.string().min(1).max(1_024);
+/** What is kept of which messages: one policy, or a list of them. */
+const retention = z.union([z.string(), z.array(z.string())]).transform((value, context): RetentionPolicy => {
+  const texts = Array.isArray(value) ? value : [value];
+  try {
+    return parseRetention(texts, { durationMs: parseDurationMs, bytes: parseBytes });
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: toLacunaError(error).message });
+    return z.NEVER;
+  }
+});
 /** Bytes a second, as a number or as text such as 500kB or 20MB; of one pubsub topic with TOPIC= before it. */
 const rates = z
   .union([z.string(), z.number(), z.array(z.union([z.string(), z.number()]))])
@@ -97,6 +108,8 @@ export const configSchema = z.strictObject({
   /** Bytes of messages a second that are sent, and taken, in sessions with other Lacunas; unset: no limit. */
   uploadRate: rates.optional(),
   downloadRate: rates.optional(),
+  /** What is kept, of all messages and of those of single topics; everything, where nothing is said. */
+  retention: retention.prefault([]),
   logLevel: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
 });
 

@@ -69,8 +69,12 @@ export const ERROR_CODES = {
   // The HTTP interface
   HTTP_NOT_FOUND: 'There is no such path.',
   HTTP_METHOD: 'The path does not take this method.',
+  HTTP_UNAUTHORIZED: 'The node asks for its token: name it with --http-token-file, or LACUNA_HTTP_TOKEN.',
   HTTP_FORBIDDEN: 'Requests are taken from this machine only, and not from web pages.',
   HTTP_BODY_TOO_LARGE: 'The body is over the limit; send fewer messages at once.',
+  HTTP_BUSY: 'The limit of event streams or counts is reached; end one, or try again shortly.',
+  NODE_STARTING: 'The node does not serve yet; try again shortly.',
+  NODE_STOPPING: 'The node is being stopped.',
   INTERNAL: 'This is a defect of Lacuna: please report it with the log.',
 } as const;
 

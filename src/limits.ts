@@ -126,10 +126,63 @@ export const LIMITS = {
   /** After a verified session, a peer is probably still equal for this long: one fingerprint opens the next. */
   agreementMs: 3_600_000,
 
+  // The ledger of gaps, and the scheduler
+  /** Gaps on the ledger; with more, the oldest are made one. */
+  gaps: 1_000,
+  /** Gaps that were closed, and intervals that were verified, that are remembered. */
+  gapsRemembered: 100,
+  verificationsRemembered: 200,
+  /** Intervals in a hello. */
+  helloGaps: 64,
+  /** How often the node looks whether it still runs, has peers, and can write; and how often it writes that down. */
+  pulseMs: 1_000,
+  heartbeatMs: 10_000,
+  /** A node that was held for longer than this has missed something. */
+  heldMs: 10_000,
+  /** A node without any peer for longer than this has missed something. */
+  alonePatienceMs: 30_000,
+  /** Messages may carry the time of a clock that is off by so much: gaps are wider by it on both sides. */
+  clockToleranceMs: 20_000,
+  /** A peer whose clock differs by more is reported. */
+  clockSkewMs: 5 * 60_000,
+  /** Sessions that the scheduler runs at a time, and peers that share a gap. */
+  scheduledSessions: 4,
+  gapPeers: 3,
+  /** A gap that one peer has been filling for this long is shared. */
+  gapShareMs: 2_000,
+  /** Every 4,096th look at the recent past is one at everything. */
+  historyDoublings: 12,
+  /** A peer that fails is left alone for at most four intervals, and no longer than this. */
+  backOffMaxMs: 10 * 60_000,
+  /** A peer that could not close a gap is asked about it again after this; doubles up to `gapRetryMaxMs`. */
+  gapRetryMs: 5_000,
+  gapRetryMaxMs: 6 * 3_600_000,
+  /** Peers in the directory. */
+  peersKnown: 1_000,
+  /** A peer is asked for others no more often than this. */
+  peersAskedMs: 3_600_000,
+
   // Peers
   strikesBeforeBan: 200,
   banMs: 10 * 60_000,
   peersRemembered: 10_000,
+  /** What one peer may cause here, as much at once as in the whole of its time. Streams of any protocol. */
+  peerRequestsPerSecond: 100,
+  peerSessionsPerMinute: 1_200,
+  /** What it pushes without having been asked for it, as the Waku wire allows. */
+  peerUnaskedMessagesPerHour: 200_000,
+  peerUnaskedBytesPerHour: 2 * 1_024 * MIB,
+  /** Thirty days of a busy network fit into this, at 18 MiB a second. */
+  peerServedBytesPerHour: 64 * 1_024 * MIB,
+  /** One peer's places among the connections. */
+  connectionsPerPeer: 8,
+  /** Addresses that one peer tells another, the length of each, and of all with their lengths. */
+  peerListAddresses: 32,
+  peerAddressBytes: 256,
+  peerListFrameBytes: 1 + 32 * (2 + 256),
+  peerListMs: 5_000,
+  /** Addresses that are taken of one peer that tells of itself. */
+  peerOwnAddresses: 8,
   connections: 300,
   connectionsPerSecondPerHost: 50,
   connectionsPending: 100,
@@ -175,12 +228,47 @@ export const LIMITS = {
   indexRebuildIds: 16_384,
   indexProgressMs: 5_000,
 
+  // Retention
+  /** Rules: that for all messages, and those for topics. */
+  retentionRules: 1_001,
+  /** The least that the store may be told to be on the disk: the log and what is being compacted take their share. */
+  retentionSizeMin: 16_000_000,
+  retentionPassMs: 60_000,
+  /** After a newer message came to a topic of which only the latest is kept, and after a pass that failed. */
+  retentionSoonMs: 500,
+  retentionRetryMs: 1_000,
+  /** Pruned down to this much less than the cap, so that a pass has something to do; of the disk at least 8 MiB. */
+  retentionSpare: 0.05,
+  retentionSpareBytes: 8 * MIB,
+  /** Messages that are removed before the disk gets their room back. */
+  retentionSlice: 32_768,
+  /** Ids of pruned messages that are not to be fetched again; with more, the oldest go. */
+  forgottenIds: 1_000_000,
+  /** Content topics that are known to have newer messages; with more, all of them are looked through. */
+  retentionTopicsNoted: 10_000,
+  /** What LevelDB compacts in one go: while it does, it takes in no more than a few times its write buffer. */
+  compactionBytes: 32 * MIB,
+
   // Files and HTTP
   lineBytes: 320 * KIB,
   countBuckets: 1_000_000,
   httpBodyBytes: 8 * MIB,
   httpConnections: 64,
   httpRequestMs: 30_000,
+  /** What asks for something to be done, and holds no messages. */
+  httpCommandBytes: 64 * KIB,
+  /** Open streams of events, what each may leave unread before it is cut off, and how often a silent one is told so. */
+  httpEventStreams: 16,
+  httpEventBytes: 1 * MIB,
+  httpHeartbeatMs: 15_000,
+  /** Counts over the store at one time, and the rows of one: all hours of more than two years. */
+  httpCounts: 2,
+  httpCountRows: 20_000,
+  /** Sessions that are remembered after their end, to be shown. */
+  sessionsShown: 100,
+  /** Scopes that a metric tells apart, and the characters of one. */
+  metricScopes: 16,
+  metricScopeLength: 200,
 } as const;
 
 export type Limits = { readonly [K in keyof typeof LIMITS]: number };

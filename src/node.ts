@@ -8,28 +8,39 @@ import type { Scope } from './core/scope.ts';
 import { LacunaError, toLacunaError } from './errors.ts';
 import { loadOrCreateIdentity } from './identity.ts';
 import { LIMITS } from './limits.ts';
+import { peerOfAddress } from './net/addresses.ts';
 import { Host } from './net/host.ts';
+import { PeerLearner, servePeers } from './net/peers.ts';
+import { SYNC, TRANSFER } from './net/protocols.ts';
 import { serveSessions } from './net/sessions.ts';
-import { ClusterCheck, serveMetadata } from './net/waku-metadata.ts';
+import { ClusterCheck, metadataOf, namedCluster, serveMetadata } from './net/waku-metadata.ts';
 import { serveTransfer } from './net/waku-transfer.ts';
 import type { Clock, Logger, PeerLink, Random } from './ports.ts';
 import { LevelMessageStore } from './store/message-store.ts';
+import { Budgets } from './sync/budgets.ts';
+import { NodeEvents } from './sync/events.ts';
+import { Gate } from './sync/gate.ts';
 import { Ingest } from './sync/ingest.ts';
+import type { PeerSource } from './sync/known-peer.ts';
+import type { Ledger } from './sync/ledger.ts';
+import { LimitCounts } from './sync/limit-counts.ts';
 import { Agreements } from './sync/native/agreements.ts';
-import { Pace } from './sync/native/pace.ts';
 import { NativeSynchroniser } from './sync/native/synchroniser.ts';
-import { Scheduler } from './sync/scheduler.ts';
+import { Pace } from './sync/pace.ts';
+import type { PeerDirectory } from './sync/peers.ts';
+import type { ScopedWindow } from './sync/scheduler.ts';
 import type { Dialect, Direction, SessionPlan, SessionResult } from './sync/session.ts';
 import { SessionRunner } from './sync/session-runner.ts';
 import { SessionTable } from './sync/session-table.ts';
 import { Strikes } from './sync/strikes.ts';
 import { Synchroniser } from './sync/synchroniser.ts';
+import { Traffic, type TrafficRow } from './sync/traffic.ts';
+import { Upkeep } from './sync/upkeep.ts';
 import { WakuSynchroniser } from './sync/waku/synchroniser.ts';
 import { TransferReceiver } from './sync/waku/transfer.ts';
 import { systemClock, systemRandom, systemSha256 } from './system.ts';
 import { nsFromMs } from './time.ts';
 import { VERSION } from './version.ts';
-import type { WakuMetadata } from './wire/waku-metadata.ts';
 
 export interface NodeInit {
   readonly config: Config;
@@ -38,8 +49,9 @@ export interface NodeInit {
   readonly random?: Random;
   /** Make the data folder where there is none. */
   readonly create?: boolean;
-  readonly onSession?: (result: SessionResult, error: LacunaError | undefined) => void;
 }
+
+export type NodeState = 'starting' | 'serving' | 'stopping';
 
 /** What one call of `sync` covers; what is left out is chosen by what the peer is. */
 export interface SyncOptions {
@@ -64,91 +76,156 @@ export interface SyncOutcome {
   readonly error?: LacunaError;
 }
 
+/** What is made before the node itself, because making it takes time. */
+interface Parts {
+  readonly store: LevelMessageStore;
+  readonly host: Host;
+  readonly gate: Gate;
+  readonly counts: LimitCounts;
+  readonly strikes: Strikes;
+  readonly budgets: Budgets;
+  readonly traffic: Traffic;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly events: NodeEvents;
+}
+
 export class LacunaNode {
   readonly store: LevelMessageStore;
   readonly ingest: Ingest;
   readonly strikes: Strikes;
   readonly sessions: SessionTable;
+  readonly events: NodeEvents;
   readonly #host: Host;
+  readonly #gate: Gate;
+  readonly #counts: LimitCounts;
+  readonly #traffic: Traffic;
   readonly #cluster: ClusterCheck;
   readonly #receiver: TransferReceiver;
   readonly #synchroniser: Synchroniser;
-  readonly #scheduler: Scheduler;
   readonly #config: Config;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #stop = new AbortController();
+  #learner: PeerLearner | undefined;
+  #upkeep!: Upkeep;
+  #state: NodeState = 'starting';
   #stopped: Promise<void> | undefined;
 
-  private constructor(init: NodeInit, store: LevelMessageStore, host: Host, strikes: Strikes) {
-    const { config, log } = init;
-    const random = init.random ?? systemRandom;
-    const clock = init.clock ?? systemClock;
-    const scope = { pubsubTopics: config.pubsubTopic, contentTopics: config.contentTopic };
+  private constructor({ config, log }: NodeInit, parts: Parts) {
+    const { store, host, gate, counts, strikes, budgets, traffic, clock, random, events } = parts;
+    const scope = scopeOf(config);
     this.#config = config;
     this.#clock = clock;
     this.#log = log;
     this.store = store;
+    this.events = events;
     this.#host = host;
+    this.#gate = gate;
+    this.#counts = counts;
+    this.#traffic = traffic;
     this.strikes = strikes;
-    this.sessions = new SessionTable(clock);
+    this.sessions = new SessionTable(clock, counts);
     this.ingest = new Ingest(store, clock, systemSha256);
-    const onSession = init.onSession ?? (() => undefined);
     const { sessions, ingest } = this;
+    const onSession = (result: SessionResult, error: LacunaError | undefined): void => {
+      this.#upkeep.settle(result, error);
+      events.emit({ event: 'session', result, error });
+    };
     const runner = new SessionRunner({ sessions, strikes, clock, log, onSession });
+    const upload = new Pace(clock, config.uploadRate?.all, config.uploadRate?.topics);
+    const download = new Pace(clock, config.downloadRate?.all, config.downloadRate?.topics);
     const native = new NativeSynchroniser({
       runner,
       store,
       ingest,
       strikes,
+      budgets,
       agreements: new Agreements({ records: store.records, sha256: systemSha256, clock, log }),
+      traffic: traffic.of(SYNC),
       clock,
       random,
       scope,
-      upload: new Pace(clock, config.uploadRate?.all),
-      download: new Pace(clock, config.downloadRate?.all),
+      gapsWithin: (asked, window) => this.#upkeep.gapsWithin(asked, window),
+      upload,
+      download,
     });
-    const waku = new WakuSynchroniser({ runner, store, clock, random, scope });
-    this.#synchroniser = new Synchroniser(native, waku);
-    this.#cluster = new ClusterCheck(host, metadataOf(config), namedCluster(config) !== undefined);
-    this.#scheduler = new Scheduler({
-      peers: config.peer,
-      intervalMs: config.syncInterval,
-      synchronise: (peer, stop) => this.#synchroniseLately(peer, stop),
+    const transfers = traffic.of(TRANSFER);
+    const waku = new WakuSynchroniser({
+      runner,
+      store,
       clock,
       random,
-      log,
+      scope,
+      upload,
+      budgets,
+      traffic: transfers,
     });
-    this.#receiver = new TransferReceiver(this.ingest, store, sessions, strikes, log);
+    this.#synchroniser = new Synchroniser(native, waku, budgets);
+    this.#cluster = new ClusterCheck(host, metadataOf(config), namedCluster(config) !== undefined);
+    this.#receiver = new TransferReceiver({
+      ingest,
+      store,
+      sessions,
+      strikes,
+      budgets,
+      download,
+      traffic: transfers,
+      log,
+      stop: this.#stop.signal,
+    });
     strikes.onBan = (peer) => {
-      log.warn({ code: 'PEER_BANNED', peer }, 'a peer broke the protocol too often: banned for a while');
+      counts.hit('bans');
+      log.warn({ code: 'PEER_BANNED', peer, hosts: host.hostsOf(peer) }, 'a peer is banned for a while');
       host.disconnect(peer);
     };
   }
 
   /** Opens the store and the host; nothing listens yet. */
   static async open(init: NodeInit): Promise<LacunaNode> {
-    const { config, log } = init;
-    const clock = init.clock ?? systemClock;
-    const create = init.create ?? false;
+    const { config, log, clock = systemClock, random = systemRandom } = init;
+    const events = new NodeEvents();
     const store = await LevelMessageStore.open({
       directory: config.data,
-      create,
+      create: init.create ?? false,
       clock,
       log,
       sha256: systemSha256,
+      retention: config.retention,
+      onPruned: (removed, bytes) => events.emit({ event: 'pruned', removed, bytes }),
     });
-    const strikes = new Strikes(clock);
     try {
+      const counts = new LimitCounts();
+      const strikes = new Strikes(clock);
+      const gate = new Gate({
+        allow: config.allowPeer,
+        deny: config.denyPeer,
+        configured: [...config.peer, ...config.bootstrap].map(peerOfAddress),
+        isPrivate: config.private,
+        connectionsMax: config.connections,
+        isBanned: (peer) => strikes.isBanned(peer),
+        counts,
+      });
+      const budgets = new Budgets({ clock, strikes, counts, isKnown: (peer) => gate.isKnown(peer) });
+      const topicsWithRates = [config.uploadRate, config.downloadRate].flatMap((rates) =>
+        Object.keys(rates?.topics ?? {}),
+      );
+      const traffic = new Traffic(config.pubsubTopic, topicsWithRates);
       const host = await Host.create({
         privateKey: await loadOrCreateIdentity(config.data),
         peerStoreDirectory: join(config.data, 'libp2p'),
         listen: config.listen,
         version: VERSION,
         clock,
-        isBanned: (peer) => strikes.isBanned(peer),
+        gate,
+        admitsStream: (peer) => budgets.admitsStream(peer),
+        traffic,
+        mdns: config.mdns,
       });
-      return new LacunaNode(init, store, host, strikes);
+      const parts = { store, host, gate, counts, strikes, budgets, traffic, clock, random, events };
+      const node = new LacunaNode(init, parts);
+      node.#upkeep = await node.#loadUpkeep(random);
+      return node;
     } catch (error) {
       await store.close();
       throw error;
@@ -167,13 +244,43 @@ export class LacunaNode {
     return this.#host.libp2p.getConnections().length;
   }
 
-  /** Serves the protocols, listens, and begins the periodic sessions. */
+  get state(): NodeState {
+    return this.#state;
+  }
+
+  /** Where this store may lack messages, and what was compared with whom. */
+  get ledger(): Ledger {
+    return this.#upkeep.ledger;
+  }
+
+  get peers(): PeerDirectory {
+    return this.#upkeep.peers;
+  }
+
+  /** Bytes that have moved since the node was opened. */
+  traffic(): TrafficRow[] {
+    return this.#traffic.rows();
+  }
+
+  /** How often each limit has turned somebody away. */
+  limitsHit(): Readonly<Record<string, number>> {
+    return this.#counts.all;
+  }
+
+  /** Serves the protocols, listens, finds out what was missed, and begins to fetch it. */
   async start(): Promise<void> {
-    await serveMetadata(this.#host, metadataOf(this.#config));
-    await serveTransfer(this.#host, this.#receiver);
-    await serveSessions(this.#host, this.#synchroniser, this.#cluster, this.#stop.signal, this.#log);
-    await this.#host.start();
-    this.#scheduler.start();
+    const host = this.#host;
+    host.onPeer = (address, source) => this.#heard(address, source);
+    host.onConnect = (peer) => this.#upkeep.connected(peer);
+    host.onDisconnect = (peer) => this.#upkeep.disconnected(peer);
+    await serveMetadata(host, metadataOf(this.#config));
+    await serveTransfer(host, this.#receiver);
+    await serveSessions(host, this.#synchroniser, this.#cluster, this.#stop.signal, this.#log);
+    if (this.#config.learnPeers) await this.#sharePeers();
+    await host.start();
+    await this.#upkeep.start();
+    this.store.retention.start();
+    this.#state = 'serving';
   }
 
   /** Ends sessions, closes connections, and writes out the store. Safe to call twice. */
@@ -238,10 +345,58 @@ export class LacunaNode {
     return stop === undefined ? this.#stop.signal : AbortSignal.any([this.#stop.signal, stop]);
   }
 
-  #synchroniseLately(peer: string, stop: AbortSignal): Promise<SessionResult> {
-    const untilMs = this.#clock.nowMs() - this.#config.syncJitter;
-    const sinceMs = Math.max(0, untilMs - this.#config.syncRange);
-    return this.sync(peer, { sinceNs: nsFromMs(sinceMs), untilNs: nsFromMs(untilMs), stop });
+  async #loadUpkeep(random: Random): Promise<Upkeep> {
+    const { syncInterval, syncRange, syncJitter, peer, bootstrap } = this.#config;
+    const { store, events } = this;
+    return await Upkeep.load({
+      ownPeer: this.peerId,
+      store,
+      clock: this.#clock,
+      random,
+      log: this.#log,
+      scope: scopeOf(this.#config),
+      intervalMs: syncInterval,
+      rangeMs: syncRange,
+      jitterMs: syncJitter,
+      staticPeers: peer,
+      bootstrapPeers: bootstrap,
+      keptOf: ({ scope, sinceNs, untilNs }) => store.retention.windows(scope, sinceNs, untilNs),
+      synchronise: (address, window, stop) => this.#synchroniseWindow(address, window, stop),
+      emit: (event) => events.emit(event),
+    });
+  }
+
+  /** A session that the scheduler asks for. A stock node looks at its last hour, whatever it is asked for. */
+  async #synchroniseWindow(address: string, window: ScopedWindow, stop: AbortSignal): Promise<SessionResult> {
+    const link = await this.#linkTo(address, stop);
+    let { sinceNs } = window;
+    if (link.isLacuna) void this.#learner?.learnFrom(address, link.peer);
+    else {
+      const oldestMs = this.#clock.nowMs() - LIMITS.stockSyncRangeMs - LIMITS.sessionJitterMs;
+      const oldestNs = nsFromMs(Math.max(0, oldestMs));
+      if (oldestNs >= window.untilNs)
+        throw new LacunaError('SESSION_WINDOW', 'a stock node keeps no index of that time');
+      if (sinceNs < oldestNs) sinceNs = oldestNs;
+    }
+    const plan: SessionPlan = { ...window, sinceNs, direction: 'both', dryRun: false };
+    return await this.#synchroniser.synchronise(link, plan, 'auto', stop);
+  }
+
+  async #sharePeers(): Promise<void> {
+    const mayShare = (peer: string): boolean => this.#gate.sharesPeersWith(peer);
+    await servePeers(this.#host, () => this.peers.goodAddresses(LIMITS.peerListAddresses), mayShare);
+    this.#learner = new PeerLearner({
+      host: this.#host,
+      clock: this.#clock,
+      log: this.#log,
+      mayShare,
+      onLearnt: (address) => this.#heard(address, 'learnt'),
+      stop: this.#stop.signal,
+    });
+  }
+
+  #heard(address: string, source: PeerSource): void {
+    if (this.#config.learnPeers || source !== 'inbound') this.#upkeep.heard(address, source);
   }
 
   /**
@@ -256,39 +411,20 @@ export class LacunaNode {
     const untilNs = options.untilNs ?? nsFromMs(untilMs);
     if (sinceNs >= untilNs)
       throw new LacunaError('USAGE', 'the window is empty: --since is not before --until');
-    const scope = options.scope ?? {
-      pubsubTopics: this.#config.pubsubTopic,
-      contentTopics: this.#config.contentTopic,
-    };
+    const scope = options.scope ?? scopeOf(this.#config);
     const { direction = 'both', dryRun = false, messagesMax, bytesMax, audit, onProgress } = options;
     return { scope, sinceNs, untilNs, direction, dryRun, messagesMax, bytesMax, audit, onProgress };
   }
 
   async #stopInOrder(): Promise<void> {
+    this.#state = 'stopping';
     this.#stop.abort(new LacunaError('SESSION_ABORTED', 'the node stops'));
-    await this.#scheduler.stop();
+    await this.#upkeep.stop();
     await this.#host.stop();
     await this.store.close();
   }
 }
 
-/** The cluster that the operator named, in so many words or by static sharding topics. */
-function namedCluster(config: Config): number | undefined {
-  if (config.clusterId !== undefined) return config.clusterId;
-  for (const topic of config.pubsubTopic) {
-    const match = STATIC_SHARD.exec(topic);
-    if (match !== null) return Number(match[1]);
-  }
-  return undefined;
-}
-
-const STATIC_SHARD = /^\/waku\/2\/rs\/(\d{1,5})\/(\d{1,5})$/;
-const THE_WAKU_NETWORK = 1;
-
-function metadataOf(config: Config): WakuMetadata {
-  const shards = config.pubsubTopic.flatMap((topic) => {
-    const match = STATIC_SHARD.exec(topic);
-    return match === null ? [] : [Number(match[2])];
-  });
-  return { clusterId: namedCluster(config) ?? THE_WAKU_NETWORK, shards };
+function scopeOf(config: Config): Scope {
+  return { pubsubTopics: config.pubsubTopic, contentTopics: config.contentTopic };
 }

@@ -76,6 +76,10 @@ export interface MessageStore {
   /** Resolves when all are on the disk. Throws STORE_FAULT, STORE_BUSY, STORE_CLOSED. */
   append(messages: readonly StoredMessage[]): Promise<AppendResult>;
   has(id: Uint32Array): boolean;
+  /** It is here, or was pruned and is not to be fetched again. */
+  knows(id: Uint32Array): boolean;
+  /** Nothing of the scope is kept that is older than this, in ns since 1970; 0 where all is. */
+  horizonNs(scope: Scope): bigint;
   /** The ids of a scope and time interval as an index that no later write changes. */
   index(scope: Scope, sinceNs: bigint, untilNs: bigint): Promise<RangeIndex>;
   /** The encoded messages of these ids in their order, each checked against its hash; absent ones are left out. */

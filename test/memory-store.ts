@@ -15,6 +15,8 @@ export class MemoryStore implements MessageStore {
   readonly messages: StoredMessage[] = [];
   /** Set to refuse writes, as a store with a fault does. */
   writable = true;
+  /** Set to say that nothing older is kept. */
+  keptSinceNs = 0n;
 
   constructor(messages: readonly StoredMessage[] = []) {
     for (const message of messages) this.#add(message);
@@ -32,6 +34,14 @@ export class MemoryStore implements MessageStore {
 
   has(id: Uint32Array): boolean {
     return this.#find(id) !== undefined;
+  }
+
+  knows(id: Uint32Array): boolean {
+    return this.has(id);
+  }
+
+  horizonNs(): bigint {
+    return this.keptSinceNs;
   }
 
   async index(scope: Scope, sinceNs: bigint, untilNs: bigint): Promise<RangeIndex> {

@@ -38,6 +38,8 @@ const frameJson = z.discriminatedUnion('kind', [
     bytesMax: z.number().nullable(),
     pubsubTopics: z.array(topicJson),
     contentTopics: z.array(topicJson),
+    clockMs: z.number(),
+    gaps: z.array(z.object({ sinceNs: decimal, untilNs: decimal })),
   }),
   z.object({ kind: z.literal('refuse'), reason: z.enum(REFUSAL_REASONS), retryAfterMs: z.number() }),
   // What a payload says is held by native-payloads.json.
@@ -117,6 +119,10 @@ function frameFromJson(json: FrameJson): NativeFrame {
           pubsubTopics: pubsubTopics.map(topicFromJson),
           contentTopics: contentTopics.map(topicFromJson),
         },
+        gaps: json.gaps.map(({ sinceNs, untilNs }) => ({
+          sinceNs: BigInt(sinceNs),
+          untilNs: BigInt(untilNs),
+        })),
       };
     }
     case 'payload':
@@ -146,6 +152,10 @@ function frameToJson(frame: NativeFrame): FrameJson {
         bytesMax: frame.bytesMax ?? null,
         pubsubTopics: scope.pubsubTopics.map(topicToJson),
         contentTopics: scope.contentTopics.map(topicToJson),
+        gaps: frame.gaps.map(({ sinceNs, untilNs }) => ({
+          sinceNs: sinceNs.toString(),
+          untilNs: untilNs.toString(),
+        })),
       };
     }
     case 'payload':

@@ -29,6 +29,7 @@ export function withCommonOptions(command: Command): Command {
     .option('--data <dir>', 'data folder (default ./lacuna-data; LACUNA_DATA)')
     .option('--config <file>', 'configuration file, YAML')
     .option('--json', 'print JSON on stdout for scripts')
+    .option('--http-token-file <file>', 'holds the token of the HTTP interface, where the node asks for one')
     .addOption(
       new Option('--log-level <level>', 'how much to log on stderr').choices([
         'debug',
@@ -81,6 +82,7 @@ export async function openStore(context: Context, create: boolean): Promise<Leve
     clock: systemClock,
     log: context.log,
     sha256: systemSha256,
+    retention: context.config.retention,
   });
 }
 

@@ -150,7 +150,7 @@ async function appendAll(
 
 /** The store of the data folder, or the running node that has it open. */
 async function openTarget(context: Context): Promise<{ append: Append; close: () => Promise<void> }> {
-  const node = await runningNode(context.config.data);
+  const node = await runningNode(context.config);
   if (node !== undefined) return { append: (batch) => node.ingest(batch), close: async () => undefined };
   const store = await openStore(context, true);
   return { append: (batch) => store.append(batch), close: () => store.close() };

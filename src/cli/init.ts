@@ -1,6 +1,7 @@
 /** `init`, `id` and `config validate`: the data folder and its key, the peer id, the check of a configuration. */
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
+import { Access, loadToken } from '../http/access.ts';
 import { loadIdentity, loadOrCreateIdentity, peerIdOf } from '../identity.ts';
 import { type CommonOptions, contextOf, openStore, withCommonOptions } from './context.ts';
 import { print, printJson } from './output.ts';
@@ -36,6 +37,10 @@ async function runId(options: CommonOptions): Promise<void> {
 
 async function runValidate(options: CommonOptions): Promise<void> {
   const { config, json } = await contextOf(options, 'info');
-  if (json) printJson({ valid: true, config });
-  else print(`valid\n${JSON.stringify(config, undefined, 2)}`);
+  const token = await loadToken(config);
+  if (config.http !== 'off') new Access(token).placeOf(config.http);
+  // What is printed here ends up in logs and in questions to others.
+  const shown = config.httpToken === undefined ? config : { ...config, httpToken: '(set)' };
+  if (json) printJson({ valid: true, config: shown });
+  else print(`valid\n${JSON.stringify(shown, undefined, 2)}`);
 }

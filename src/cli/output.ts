@@ -47,6 +47,30 @@ export function bytes(value: number): string {
   return `${scaled.toFixed(scaled < 10 ? 1 : 0)} ${units[unit]}`;
 }
 
+const DURATIONS: readonly (readonly [unit: string, ms: number])[] = [
+  ['y', 365 * 86_400_000],
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['min', 60_000],
+  ['s', 1_000],
+];
+
+/** 8040000 → 2 h 14 min: the two largest units. */
+export function duration(ms: number): string {
+  const first = DURATIONS.findIndex(([, unitMs]) => ms >= unitMs);
+  if (first < 0) return `${Math.round(ms)} ms`;
+  const [unit, unitMs] = DURATIONS[first]!;
+  const whole = `${Math.floor(ms / unitMs)} ${unit}`;
+  const next = DURATIONS[first + 1];
+  const rest = next === undefined ? 0 : Math.floor((ms % unitMs) / next[1]);
+  return rest === 0 ? whole : `${whole} ${rest} ${next![0]}`;
+}
+
+/** The end of a peer id tells peers apart; all begin alike. */
+export function shortPeer(peer: string): string {
+  return peer.slice(-8);
+}
+
 /** The end of a pipe: writes chunks to stdout as fast as it takes them. A reader that went away ends it quietly. */
 export async function toStdout(source: AsyncIterable<Uint8Array>): Promise<void> {
   const failed = new Promise<never>((_, reject) => process.stdout.once('error', reject));

@@ -1,4 +1,7 @@
-/** A node that runs on this data folder, reached over its HTTP interface. It leaves its address in `http.json`. */
+/**
+ * A node that runs on this data folder, reached over its HTTP interface. It leaves its address in `http.json`; its
+ * token, if it asks for one, whoever runs the command must know.
+ */
 import { once } from 'node:events';
 import { readFile, rm } from 'node:fs/promises';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
@@ -6,6 +9,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 import { isErrorCode, LacunaError } from '../errors.ts';
+import { loadToken, type TokenSettings } from '../http/access.ts';
 import { LIMITS } from '../limits.ts';
 import type { AppendResult, StoredMessage } from '../ports.ts';
 import { writeDurably } from '../store/durable-file.ts';
@@ -37,24 +41,35 @@ export interface RunningNode {
   get(path: string): Promise<unknown>;
 }
 
-/** undefined when no node runs on this folder, or it has no HTTP interface. */
-export async function runningNode(directory: string): Promise<RunningNode | undefined> {
-  const announced = await announcedIn(directory);
+export interface RunningNodeSettings extends TokenSettings {
+  readonly data: string;
+}
+
+/**
+ * undefined when no node runs on this folder, or it has no HTTP interface.
+ *
+ * @throws LacunaError CONFIG_INVALID for a token that is none.
+ */
+export async function runningNode(settings: RunningNodeSettings): Promise<RunningNode | undefined> {
+  const announced = await announcedIn(settings.data);
   if (announced === undefined || !(await answers(announced))) return undefined;
   const { url } = announced;
+  const token = await loadToken(settings);
+  const request = (method: string, path: string, body?: string): Promise<unknown> =>
+    ask({ url, token, method, path, body });
   return {
     url,
     async ingest(messages) {
       const result = { stored: 0, duplicate: 0 };
       for (const body of bodies(messages)) {
-        const answer = appendResult.parse(await request(url, 'POST', '/store/v1/messages', body));
+        const answer = appendResult.parse(await request('POST', '/store/v1/messages', body));
         result.stored += answer.stored;
         result.duplicate += answer.duplicate;
       }
       return result;
     },
-    post: (path, body) => request(url, 'POST', path, JSON.stringify(body)),
-    get: (path) => request(url, 'GET', path),
+    post: (path, body) => request('POST', path, JSON.stringify(body)),
+    get: (path) => request('GET', path),
   };
 }
 
@@ -66,10 +81,13 @@ async function announcedIn(directory: string): Promise<z.infer<typeof announceme
   }
 }
 
-/** A file that a killed node left behind names a port that nobody, or a node of another folder, listens on. */
+/**
+ * A file that a killed node left behind names a port that nobody, or a node of another folder, listens on: who is
+ * there is asked without the token.
+ */
 async function answers({ url, peerId }: z.infer<typeof announcement>): Promise<boolean> {
   try {
-    const response = await fetch(`${url}/api/v1/status`, { signal: AbortSignal.timeout(PROBE_MS) });
+    const response = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(PROBE_MS) });
     return z.object({ peerId: z.literal(peerId) }).safeParse(await response.json()).success;
   } catch {
     return false;
@@ -96,10 +114,20 @@ function* bodies(messages: readonly StoredMessage[]): Generator<string> {
   if (lines.length > 0) yield `[${lines.join(',')}]`;
 }
 
-async function request(url: string, method: string, path: string, body?: string): Promise<unknown> {
+interface Ask {
+  readonly url: string;
+  readonly token: string | undefined;
+  readonly method: string;
+  readonly path: string;
+  readonly body: string | undefined;
+}
+
+async function ask({ url, token, method, path, body = '' }: Ask): Promise<unknown> {
+  const headers: Record<string, string | number> = { 'content-length': Buffer.byteLength(body) };
+  if (token !== undefined) headers['authorization'] = `Bearer ${token}`;
   let answer: { status: number; json: unknown };
   try {
-    answer = await exchange(new URL(path, url), method, body ?? '');
+    answer = await exchange(new URL(path, url), method, headers, body);
   } catch (error) {
     throw new LacunaError('STORE_CLOSED', `the node at ${url} does not answer`, { cause: error });
   }
@@ -113,8 +141,13 @@ async function request(url: string, method: string, path: string, body?: string)
 }
 
 /** Waits as long as it takes: `fetch` gives up on an answer after five minutes, and a session may need hours. */
-async function exchange(url: URL, method: string, body: string): Promise<{ status: number; json: unknown }> {
-  const sent = httpRequest(url, { method, headers: { 'content-length': Buffer.byteLength(body) } });
+async function exchange(
+  url: URL,
+  method: string,
+  headers: Record<string, string | number>,
+  body: string,
+): Promise<{ status: number; json: unknown }> {
+  const sent = httpRequest(url, { method, headers });
   sent.end(body);
   const [response] = (await once(sent, 'response')) as [IncomingMessage];
   return { status: response.statusCode ?? 0, json: JSON.parse(await text(response)) };

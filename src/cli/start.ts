@@ -1,12 +1,12 @@
 /** `start`: the node, until SIGINT or SIGTERM. One line an event on stdout, logs on stderr. */
 import { type Command, Option } from 'commander';
-import type { LacunaError } from '../errors.ts';
+import { loadToken } from '../http/access.ts';
+import { eventJson } from '../http/event-json.ts';
 import { nodeRoutes } from '../http/routes.ts';
 import { HttpServer } from '../http/server.ts';
 import { LIMITS } from '../limits.ts';
 import { LacunaNode } from '../node.ts';
-import type { SessionResult } from '../sync/session.ts';
-import { sessionJson } from '../sync/session-json.ts';
+import type { NodeEvent } from '../sync/events.ts';
 import {
   type CommonOptions,
   contextOf,
@@ -15,7 +15,9 @@ import {
   withCommonOptions,
   withTopicOptions,
 } from './context.ts';
-import { count, print, printJson } from './output.ts';
+import { eventLine } from './event-line.ts';
+import { print, printJson } from './output.ts';
+import { RETENTION_HELP } from './retention-help.ts';
 import { announceHttp, withdrawHttp } from './running-node.ts';
 
 type StartOptions = CommonOptions & TopicOptions;
@@ -26,7 +28,10 @@ export function addStartCommand(program: Command): void {
     .description('run the node: serve peers, and synchronise with --peer at every interval')
     .option('--listen <multiaddr>', 'where to listen (default /ip4/0.0.0.0/tcp/60000)', each)
     .option('--peer <multiaddr>', 'synchronise with this peer at every interval', each)
-    .option('--http <host:port|off>', 'HTTP interface, loopback only (default 127.0.0.1:8645)')
+    .option(
+      '--http <host:port|off>',
+      'HTTP interface (default 127.0.0.1:8645); beyond loopback only with a token',
+    )
     .option('--cluster-id <n>', 'the cluster of this node; peers of another are refused')
     .option('--sync-interval <duration>', 'pause between sessions (default 5m)')
     .option('--sync-range <duration>', 'how far back a periodic session compares (default 1h)')
@@ -36,11 +41,14 @@ export function addStartCommand(program: Command): void {
       each,
     )
     .option('--download-rate <[topic=]bytes>', 'take at most so much a second from other Lacunas', each)
+    .option('--retention <policy>', 'what is kept: time:30d, capacity:1000000, size:50GB (see below)', each)
     .addOption(new Option('--sync-jitter <duration>', 'how far before now its window ends (default 20s)'));
   withTopicOptions(withCommonOptions(command))
     .addHelpText(
       'after',
       `
+${RETENTION_HELP}
+
 Every option may also stand in the file named by --config (syncInterval: 1m) or in the environment
 (LACUNA_SYNC_INTERVAL=1m). Ends on SIGINT or SIGTERM; a second signal ends it at once.`,
     )
@@ -49,22 +57,26 @@ Every option may also stand in the file named by --config (syncInterval: 1m) or 
 
 async function runStart(options: StartOptions): Promise<void> {
   const { config, log, json } = await contextOf(options, process.stdout.isTTY ? 'warn' : 'info');
-  const emit = json ? printJson : (event: Event) => print(describe(event));
-  const node = await LacunaNode.open({
-    config,
-    log,
-    create: true,
-    onSession: (result, error) => emit(sessionEvent(result, error)),
-  });
-  const http = config.http === 'off' ? undefined : new HttpServer(nodeRoutes(node), log);
+  const token = await loadToken(config);
+  const node = await LacunaNode.open({ config, log, create: true });
+  const tell = json
+    ? (event: NodeEvent) => printJson(eventJson(event))
+    : (event: NodeEvent) => print(eventLine(event, Date.now()));
+  const announce = json ? printJson : (stage: Stage) => print(describe(stage));
+  const http = config.http === 'off' ? undefined : new HttpServer(nodeRoutes(node, config.data), log, token);
   const stopping = stopSignal();
   try {
     const url = (await http?.listen(config.http)) ?? null;
     if (url !== null) await announceHttp(config.data, url, node.peerId);
+    // The first line says that the node serves, and what happens on the way there comes after it.
+    let early: NodeEvent[] | undefined = [];
+    node.events.subscribe((event) => (early === undefined ? tell(event) : early.push(event)));
     await node.start();
-    emit({ event: 'listening', peerId: node.peerId, addresses: node.addresses, http: url });
+    announce({ event: 'listening', peerId: node.peerId, addresses: node.addresses, http: url });
+    for (const event of early) tell(event);
+    early = undefined;
     await stopping;
-    emit({ event: 'stopping' });
+    announce({ event: 'stopping' });
   } finally {
     await within(LIMITS.stopMs, async () => {
       await http?.close();
@@ -72,37 +84,19 @@ async function runStart(options: StartOptions): Promise<void> {
       await node.stop();
     });
   }
-  emit({ event: 'stopped' });
+  announce({ event: 'stopped' });
 }
 
-type Event =
+/** Where the process is; what happens in the node meanwhile are events of the node. */
+type Stage =
   | { event: 'listening'; peerId: string; addresses: string[]; http: string | null }
-  | ({ event: 'session' } & Record<string, unknown>)
   | { event: 'stopping' }
   | { event: 'stopped' };
 
-function sessionEvent(result: SessionResult, error: LacunaError | undefined): Event {
-  const failure = error === undefined ? {} : { error: { code: error.code, message: error.message } };
-  return { event: 'session', ...sessionJson(result), ...failure };
-}
-
-function describe(event: Event): string {
-  if (event.event === 'listening') {
-    const http = event.http === null ? '' : `\nhttp     ${event.http}`;
-    return `peer id  ${event.peerId}\n${event.addresses.map((address) => `address  ${address}`).join('\n')}${http}`;
-  }
-  if (event.event !== 'session') return event.event;
-  const time = new Date().toISOString().slice(11, 19);
-  const figures = ['received', 'sent', 'missing']
-    .map((key) => `${count(Number(event[key]))} ${key}`)
-    .join(', ');
-  const verdict =
-    event['error'] === undefined
-      ? event['verified'] === true
-        ? 'verified equal'
-        : 'not verified'
-      : 'failed';
-  return `${time}  ${event['role']}  ${String(event['peer']).slice(-8)}  ${figures}, ${verdict}`;
+function describe(stage: Stage): string {
+  if (stage.event !== 'listening') return stage.event;
+  const http = stage.http === null ? '' : `\nhttp     ${stage.http}`;
+  return `peer id  ${stage.peerId}\n${stage.addresses.map((address) => `address  ${address}`).join('\n')}${http}`;
 }
 
 /** Resolves at the first signal; the second one ends the process. */

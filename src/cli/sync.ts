@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander';
 import { z } from 'zod';
 import { isErrorCode, LacunaError } from '../errors.ts';
 import { definedOf, type SyncRequest, syncOptionsOf } from '../http/sync-request.ts';
-import { parsePeerAddress } from '../net/host.ts';
+import { parsePeerAddress } from '../net/addresses.ts';
 import { LacunaNode } from '../node.ts';
 import { parseBytes } from '../quantity.ts';
 import type { Dialect, Direction, SessionProgress } from '../sync/session.ts';
@@ -134,7 +134,7 @@ async function withSessions(
   request: Request,
   onOutcome: (json: unknown) => void,
 ): Promise<void> {
-  const running = await runningNode(context.config.data);
+  const running = await runningNode(context.config);
   if (running !== undefined) {
     const answer = await running.post('/api/v1/sync', { ...request, peers });
     for (const outcome of remoteAnswer.parse(answer).sessions) onOutcome(outcome);

@@ -25,6 +25,17 @@ export function intersectScopes(a: Scope, b: Scope): Scope | undefined {
   return { pubsubTopics, contentTopics };
 }
 
+/** Whether everything of the inner scope is also in the outer one. */
+export function scopeCovers(outer: Scope, inner: Scope): boolean {
+  const holds = (all: readonly string[], some: readonly string[]): boolean =>
+    all.length === 0 || (some.length > 0 && some.every((topic) => all.includes(topic)));
+  return holds(outer.pubsubTopics, inner.pubsubTopics) && holds(outer.contentTopics, inner.contentTopics);
+}
+
+export function sameScope(a: Scope, b: Scope): boolean {
+  return scopeCovers(a, b) && scopeCovers(b, a);
+}
+
 function covers(topics: readonly string[], topic: string): boolean {
   return topics.length === 0 || topics.includes(topic);
 }

@@ -1,48 +1,63 @@
 /** What the HTTP interface of a running node answers. */
 import { z } from 'zod';
-import { type ErrorCode, LacunaError, toLacunaError } from '../errors.ts';
+import { type ErrorCode, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
-import type { LacunaNode } from '../node.ts';
 import type { StoredMessage } from '../ports.ts';
+import { ledgerJson } from '../sync/gap-json.ts';
 import { outcomeJson } from '../sync/session-json.ts';
-import { VERSION } from '../version.ts';
 import { messageFromJson, parseJson } from '../wire/message-line.ts';
+import { CountService } from './counts.ts';
+import { eventFeed } from './event-json.ts';
+import { NodeMetrics } from './metrics.ts';
+import { readBody } from './query.ts';
+import { RecentSessions } from './recent-sessions.ts';
+import type { ServedNode } from './served-node.ts';
 import type { Answer, Routes } from './server.ts';
+import { peersJson, readiness, StatusView } from './status.ts';
 import { syncOptionsOf, syncRequest } from './sync-request.ts';
 
-export function nodeRoutes(node: LacunaNode): Routes {
+/** `data` is the folder of the node, whose disk is looked at. */
+export function nodeRoutes(node: ServedNode, data: string, nowMs: () => number = Date.now): Routes {
+  const status = new StatusView(node, data, nowMs);
+  const metrics = new NodeMetrics(node, data, nowMs);
+  const recent = new RecentSessions(node.events, nowMs);
+  const counts = new CountService(node.store, nowMs);
+  const events = eventFeed(node.events, nowMs());
   return {
-    'GET /healthz': async () => ({ status: 200, json: { alive: true } }),
-    'GET /readyz': async () => readiness(node),
-    'GET /api/v1/status': async () => ({ status: 200, json: statusOf(node) }),
-    'POST /store/v1/messages': async ({ body }) => ingest(node, body),
-    'POST /api/v1/sync': async ({ body }) => synchronise(node, body),
+    'GET /healthz': { answer: async () => json({ alive: true, peerId: node.peerId }), isProbe: true },
+    'GET /readyz': { answer: async () => readiness(node), isProbe: true },
+    'GET /metrics': {
+      answer: async () => ({ status: 200, text: await metrics.text(), type: metrics.contentType }),
+    },
+    'GET /api/v1/status': { answer: async () => json(await status.json()) },
+    'GET /api/v1/gaps': { answer: async () => json(ledgerJson(node.ledger)) },
+    'GET /api/v1/sessions': { answer: async () => json(recent.json(node.sessions.list())) },
+    'GET /api/v1/peers': { answer: async () => json(peersJson(node.peers.list())) },
+    'GET /api/v1/counts': { answer: async ({ query, gone }) => json(await counts.answer(query, gone)) },
+    'GET /api/v1/events': { answer: async () => ({ events }) },
+    'POST /store/v1/messages': {
+      answer: async ({ body }) => json(await ingest(node, body)),
+      bodyBytes: LIMITS.httpBodyBytes,
+    },
+    'POST /api/v1/sync': {
+      answer: async ({ body }) => json(await synchronise(node, body, nowMs())),
+      bodyBytes: LIMITS.httpCommandBytes,
+    },
+    'POST /api/v1/prune': {
+      answer: async ({ body }) => json(await prune(node, body)),
+      bodyBytes: LIMITS.httpCommandBytes,
+    },
   };
 }
 
-function readiness(node: LacunaNode): Answer {
-  const { fault } = node.store;
-  if (fault === undefined) return { status: 200, json: { ready: true } };
-  return { status: 503, json: { ready: false, error: { code: fault.code, message: fault.message } } };
-}
-
-function statusOf(node: LacunaNode): object {
-  return {
-    version: VERSION,
-    peerId: node.peerId,
-    addresses: node.addresses,
-    messages: node.store.count,
-    writable: node.store.writable,
-    quarantined: node.store.quarantined,
-    connections: node.connections,
-    sessionsRunning: node.sessions.running,
-  };
+function json(value: unknown): Answer {
+  return { status: 200, json: value };
 }
 
 /** Takes one message line or an array of them; answers when what was stored is on the disk. */
-async function ingest(node: LacunaNode, body: string): Promise<Answer> {
-  const json = parseJson(body);
-  const lines: readonly unknown[] = Array.isArray(json) ? json : [json];
+async function ingest(node: ServedNode, body: string): Promise<object> {
+  const given = parseJson(body);
+  const lines: readonly unknown[] = Array.isArray(given) ? given : [given];
   const admitted: StoredMessage[] = [];
   const refusals: Partial<Record<ErrorCode, number>> = {};
   for (const line of lines) {
@@ -50,10 +65,10 @@ async function ingest(node: LacunaNode, body: string): Promise<Answer> {
     if (code !== undefined) refusals[code] = (refusals[code] ?? 0) + 1;
   }
   const { stored, duplicate } = await node.ingest.append(admitted);
-  return { status: 200, json: { stored, duplicate, refused: lines.length - admitted.length, refusals } };
+  return { stored, duplicate, refused: lines.length - admitted.length, refusals };
 }
 
-function admit(node: LacunaNode, line: unknown, admitted: StoredMessage[]): ErrorCode | undefined {
+function admit(node: ServedNode, line: unknown, admitted: StoredMessage[]): ErrorCode | undefined {
   try {
     const { message, hash } = messageFromJson(line);
     const admission = node.ingest.examine(message, LIMITS.importFutureMs, hash);
@@ -65,10 +80,16 @@ function admit(node: LacunaNode, line: unknown, admitted: StoredMessage[]): Erro
   }
 }
 
-async function synchronise(node: LacunaNode, body: string): Promise<Answer> {
-  const parsed = syncRequest.safeParse(parseJson(body));
-  if (!parsed.success) throw new LacunaError('USAGE', z.prettifyError(parsed.error));
-  const { peers, ...request } = parsed.data;
-  const outcomes = await node.syncAll(peers, syncOptionsOf(request, Date.now()));
-  return { status: 200, json: { sessions: outcomes.map(outcomeJson) } };
+async function synchronise(node: ServedNode, body: string, nowMs: number): Promise<object> {
+  const { peers, ...request } = readBody(syncRequest, body);
+  const outcomes = await node.syncAll(peers, syncOptionsOf(request, nowMs));
+  return { sessions: outcomes.map(outcomeJson) };
+}
+
+const pruneRequest = z.strictObject({ dryRun: z.boolean().default(false) });
+
+async function prune(node: ServedNode, body: string): Promise<object> {
+  const { dryRun } = readBody(pruneRequest, body);
+  const { removed, bytes } = await node.store.retention.pass(dryRun);
+  return { removed, bytes };
 }

@@ -1,6 +1,6 @@
 /**
- * The node's HTTP interface, for this machine: health, status, ingest, and sessions on demand. It listens on a
- * loopback address only and takes no request that a web page could have made.
+ * The node's HTTP server: who may ask, what a request may hold, and how answers go out. What is answered stands in
+ * `routes.ts`. Every request ends in an answer or a coded error, within the limits of its route.
  */
 import { isUtf8 } from 'node:buffer';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -8,18 +8,30 @@ import type { AddressInfo } from 'node:net';
 import { type ErrorCode, LacunaError, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { Logger } from '../ports.ts';
+import { Access } from './access.ts';
+import { EventStreams, type Subscribe } from './event-streams.ts';
 
-/** What a route is given, and what it answers: a status and a JSON value. */
+/** What a route is given. */
 export interface Request {
+  readonly query: URLSearchParams;
   readonly body: string;
+  /** Fires when whoever asked is gone. */
+  readonly gone: AbortSignal;
 }
 
-export interface Answer {
-  readonly status: number;
-  readonly json: unknown;
-}
+/** What it answers: a JSON value, a text of another type, or events until one side ends it. */
+export type Answer =
+  | { readonly status: number; readonly json: unknown }
+  | { readonly status: number; readonly text: string; readonly type: string }
+  | { readonly events: Subscribe };
 
-export type Route = (request: Request) => Promise<Answer>;
+export interface Route {
+  readonly answer: (request: Request) => Promise<Answer>;
+  /** How long a body may be; without this, there may be none. */
+  readonly bodyBytes?: number;
+  /** Answered without a token, where one is asked for: it tells a supervisor how the node is, and nobody anything else. */
+  readonly isProbe?: boolean;
+}
 
 /** `METHOD /path` → route. */
 export type Routes = Readonly<Record<string, Route>>;
@@ -29,10 +41,12 @@ const STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
   LINE_INVALID_JSON: 400,
   LINE_INVALID_FIELD: 400,
   PEER_ADDRESS_INVALID: 400,
+  HTTP_UNAUTHORIZED: 401,
   HTTP_FORBIDDEN: 403,
   HTTP_NOT_FOUND: 404,
   HTTP_METHOD: 405,
   HTTP_BODY_TOO_LARGE: 413,
+  HTTP_BUSY: 429,
   SESSION_BUSY: 429,
   STORE_BUSY: 503,
   STORE_FAULT: 503,
@@ -41,15 +55,19 @@ const STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
   PEER_TIMEOUT: 504,
 };
 
-const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
-
 export class HttpServer {
   readonly #server: Server;
-  readonly #routes: Routes;
+  readonly #routes: ReadonlyMap<string, Route>;
+  readonly #paths: ReadonlySet<string>;
+  readonly #access: Access;
+  readonly #streams: EventStreams;
   readonly #log: Logger;
 
-  constructor(routes: Routes, log: Logger) {
-    this.#routes = routes;
+  constructor(routes: Routes, log: Logger, token?: string) {
+    this.#routes = new Map(Object.entries(routes));
+    this.#paths = new Set([...this.#routes.keys()].map((key) => key.slice(key.indexOf(' ') + 1)));
+    this.#access = new Access(token);
+    this.#streams = new EventStreams(log);
     this.#log = log;
     this.#server = createServer((request, response) => {
       void this.#handle(request, response);
@@ -59,17 +77,16 @@ export class HttpServer {
     this.#server.headersTimeout = LIMITS.httpRequestMs;
   }
 
-  /** Returns the address as a URL. @throws LacunaError CONFIG_INVALID. */
+  /** Returns the URL under which this machine reaches it. @throws LacunaError CONFIG_INVALID. */
   async listen(hostAndPort: string): Promise<string> {
-    const { host, port } = parseHostAndPort(hostAndPort);
+    const { host, port } = this.#access.placeOf(hostAndPort);
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', (error) =>
         reject(new LacunaError('CONFIG_INVALID', `http ${hostAndPort}: ${error.message}`, { cause: error })),
       );
       this.#server.listen(port, host, resolve);
     });
-    const address = this.#server.address() as AddressInfo;
-    return `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`;
+    return urlOf(this.#server.address() as AddressInfo);
   }
 
   async close(): Promise<void> {
@@ -80,52 +97,50 @@ export class HttpServer {
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
-      const { status, json } = await this.#answer(request);
-      send(response, status, json);
+      const answer = await this.#answer(request, response);
+      if ('events' in answer) this.#streams.open(response, answer.events);
+      else if ('text' in answer) send(response, answer.status, answer.type, answer.text);
+      else sendJson(response, answer.status, answer.json);
     } catch (error) {
       const { code, message, remedy } = toLacunaError(error);
       if (code === 'INTERNAL') this.#log.error({ code, error: message, url: request.url }, 'request failed');
-      send(response, STATUS[code] ?? 500, { error: { code, message, remedy } });
+      if (code === 'HTTP_UNAUTHORIZED') response.setHeader('www-authenticate', 'Bearer');
+      sendJson(response, STATUS[code] ?? 500, { error: { code, message, remedy } });
       // What is left of a refused body is not read.
       request.destroy();
     }
   }
 
-  async #answer(request: IncomingMessage): Promise<Answer> {
-    refuseForeign(request);
-    const path = pathOf(request.url ?? '/');
-    const route = this.#routes[`${request.method} ${path}`];
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<Answer> {
+    const { path, query } = targetOf(request.url ?? '/');
+    const route = this.#routes.get(`${request.method} ${path}`);
+    // Who may not ask is not told what there is, and nothing that it sends is read.
+    this.#access.admit(request.headers, route?.isProbe === true);
     if (route === undefined) {
-      const known = Object.keys(this.#routes).some((key) => key.endsWith(` ${path}`));
-      throw new LacunaError(known ? 'HTTP_METHOD' : 'HTTP_NOT_FOUND', `${request.method} ${path}`);
+      const code = this.#paths.has(path) ? 'HTTP_METHOD' : 'HTTP_NOT_FOUND';
+      throw new LacunaError(code, `${request.method} ${path}`);
     }
-    return await route({ body: await readBody(request) });
-  }
-}
-
-/**
- * A page in a browser can reach a loopback port, under its own origin or, by rebinding its name, under none. The
- * one carries an Origin header, the other a Host that is not a loopback name.
- */
-function refuseForeign(request: IncomingMessage): void {
-  const host = (request.headers.host ?? '').replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
-  if (!LOOPBACK.has(host) || request.headers.origin !== undefined) {
-    throw new LacunaError('HTTP_FORBIDDEN', 'the request does not come from this machine');
+    const body = await readBody(request, route.bodyBytes ?? 0);
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    return await route.answer({ query, body, gone: gone.signal });
   }
 }
 
 /** A target such as `//` is no URL; it is then no path of ours either. */
-function pathOf(target: string): string {
-  return URL.canParse(target, 'http://localhost') ? new URL(target, 'http://localhost').pathname : target;
+function targetOf(target: string): { path: string; query: URLSearchParams } {
+  if (!URL.canParse(target, 'http://localhost')) return { path: target, query: new URLSearchParams() };
+  const { pathname, searchParams } = new URL(target, 'http://localhost');
+  return { path: pathname, query: searchParams };
 }
 
-async function readBody(request: IncomingMessage): Promise<string> {
+async function readBody(request: IncomingMessage, bytesMax: number): Promise<string> {
   const parts: Buffer[] = [];
   let bytes = 0;
   for await (const part of request as AsyncIterable<Buffer>) {
     bytes += part.length;
-    if (bytes > LIMITS.httpBodyBytes) {
-      throw new LacunaError('HTTP_BODY_TOO_LARGE', `the body is over ${LIMITS.httpBodyBytes} bytes`);
+    if (bytes > bytesMax) {
+      throw new LacunaError('HTTP_BODY_TOO_LARGE', `the body is over ${bytesMax} bytes`);
     }
     parts.push(part);
   }
@@ -135,26 +150,23 @@ async function readBody(request: IncomingMessage): Promise<string> {
   return body.toString('utf8');
 }
 
-function send(response: ServerResponse, status: number, json: unknown): void {
-  const body = `${JSON.stringify(json)}\n`;
+function sendJson(response: ServerResponse, status: number, json: unknown): void {
+  send(response, status, 'application/json', `${JSON.stringify(json)}\n`);
+}
+
+function send(response: ServerResponse, status: number, type: string, body: string): void {
   response.writeHead(status, {
-    'content-type': 'application/json',
+    'content-type': type,
     'content-length': Buffer.byteLength(body),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
   });
   response.end(body);
 }
 
-function parseHostAndPort(text: string): { host: string; port: number } {
-  const match = /^(.+):(\d{1,5})$/.exec(text);
-  const host = match?.[1]?.replace(/^\[|\]$/g, '') ?? '';
-  const port = Number(match?.[2]);
-  if (match === null || port > 65_535)
-    throw new LacunaError('CONFIG_INVALID', `http: '${text}' is not HOST:PORT or off`);
-  if (!LOOPBACK.has(host)) {
-    throw new LacunaError(
-      'CONFIG_INVALID',
-      `http: ${host} is not a loopback address, and there is no access control yet`,
-    );
-  }
-  return { host, port };
+/** Who listens on all interfaces is reached on the loopback one. */
+function urlOf({ address, family, port }: AddressInfo): string {
+  if (address === '0.0.0.0') return `http://127.0.0.1:${port}`;
+  if (address === '::') return `http://[::1]:${port}`;
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
 }

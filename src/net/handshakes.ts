@@ -4,13 +4,14 @@
  */
 import type { MultiaddrConnection } from '@libp2p/interface';
 import { LIMITS } from '../limits.ts';
+import { hostOfAddress } from './addresses.ts';
 
 export class Handshakes {
   readonly #underWay = new Map<string, Set<MultiaddrConnection>>();
 
   /** Returns false when this host has too many already. It ends by itself when the connection closes. */
   begin(connection: MultiaddrConnection): boolean {
-    const host = hostOf(connection);
+    const host = hostOfAddress(connection.remoteAddr);
     const ofHost = this.#underWay.get(host) ?? new Set();
     if (ofHost.size >= LIMITS.connectionsPendingPerHost) return false;
     this.#underWay.set(host, ofHost.add(connection));
@@ -19,14 +20,9 @@ export class Handshakes {
   }
 
   end(connection: MultiaddrConnection): void {
-    const host = hostOf(connection);
+    const host = hostOfAddress(connection.remoteAddr);
     const ofHost = this.#underWay.get(host);
     ofHost?.delete(connection);
     if (ofHost?.size === 0) this.#underWay.delete(host);
   }
-}
-
-function hostOf({ remoteAddr }: MultiaddrConnection): string {
-  const [host] = remoteAddr.getComponents();
-  return host?.value ?? '';
 }

@@ -2,24 +2,45 @@
  * The libp2p host: TCP, noise, yamux (and mplex for those who know nothing else), identify and ping, with every
  * limit set, and a gate that keeps banned peers out. Gives connected peers as links.
  */
-import { noise } from '@chainsafe/libp2p-noise';
 import { yamux } from '@chainsafe/libp2p-yamux';
 import { identify } from '@libp2p/identify';
-import type { Connection, Libp2p, PrivateKey, Stream } from '@libp2p/interface';
+import type {
+  Connection,
+  IdentifyResult,
+  Libp2p,
+  MultiaddrConnection,
+  PeerDiscovery,
+  PeerId,
+  PeerInfo,
+  PrivateKey,
+  Stream,
+  StreamMuxerFactory,
+} from '@libp2p/interface';
+import { mdns } from '@libp2p/mdns';
 import { mplex } from '@libp2p/mplex';
-import { peerIdFromString } from '@libp2p/peer-id';
 import { ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
-import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
 import { LevelDatastore } from 'datastore-level';
 import { createLibp2p } from 'libp2p';
 import { LacunaError, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { Clock, FrameChannel, PeerLink } from '../ports.ts';
+import type { Gate } from '../sync/gate.ts';
+import type { PeerSource } from '../sync/known-peer.ts';
+import type { Traffic } from '../sync/traffic.ts';
+import { decodePeerList } from '../wire/peer-list.ts';
+import {
+  hostOfAddress,
+  parsePeerAddress,
+  reachableAddresses,
+  usableAddresses,
+  withPeer,
+} from './addresses.ts';
 import { ByteBudget } from './byte-budget.ts';
+import { guardedMuxer, PeersByConnection } from './guarded-muxer.ts';
 import { Handshakes } from './handshakes.ts';
 import { heldMuxer } from './held-muxer.ts';
-import { RECONCILIATION, SYNC, TRANSFER } from './protocols.ts';
+import { PEERS, RECONCILIATION, SYNC, TRANSFER } from './protocols.ts';
 import { StreamChannel } from './stream-channel.ts';
 
 const AGENT = 'lacuna';
@@ -30,6 +51,8 @@ const PING_INTERVAL_MS = 15_000;
 /** A peer that computes for some seconds is not dead. */
 const PING_TIMEOUT_MS = 20_000;
 const SOCKET_IDLE_MS = 120_000;
+/** Lacunas find each other on a local network, and nothing else finds them. */
+const MDNS_SERVICE = '_lacuna._udp.local';
 
 export interface HostInit {
   readonly privateKey: PrivateKey;
@@ -38,25 +61,45 @@ export interface HostInit {
   readonly listen: readonly string[];
   readonly version: string;
   readonly clock: Clock;
-  readonly isBanned: (peer: string) => boolean;
+  /** Who may be connected. */
+  readonly gate: Gate;
+  /** Asked for every stream that a peer opens; one that is not admitted is reset. */
+  readonly admitsStream: (peer: string) => boolean;
+  /** Counts the bytes of all streams. */
+  readonly traffic: Traffic;
+  /** Find Lacunas on the local network, and be found. */
+  readonly mdns: boolean;
 }
 
 export type StreamTaker = (connection: Connection, channel: FrameChannel) => Promise<void>;
 
 export class Host {
   readonly libp2p: Libp2p;
+  /** Told of every Lacuna that is heard of, as often as that happens: a multiaddr with a peer id. */
+  onPeer: (address: string, source: PeerSource) => void = () => undefined;
+  /** The first connection with a peer has opened; the last one has closed. */
+  onConnect: (peer: string) => void = () => undefined;
+  onDisconnect: (peer: string) => void = () => undefined;
   readonly #datastore: LevelDatastore;
   readonly #clock: Clock;
   readonly #listen: readonly string[];
+  readonly #traffic: Traffic;
   /** What peers call themselves does not change while they are connected; libp2p keeps it on the disk. */
   readonly #agents = new WeakMap<Connection, string>();
   readonly #budget = new ByteBudget(LIMITS.streamsHeldBytes);
 
-  private constructor(libp2p: Libp2p, datastore: LevelDatastore, init: HostInit) {
+  private constructor(
+    libp2p: Libp2p,
+    discovery: PeerDiscovery | undefined,
+    datastore: LevelDatastore,
+    init: HostInit,
+  ) {
     this.libp2p = libp2p;
     this.#datastore = datastore;
     this.#clock = init.clock;
     this.#listen = init.listen;
+    this.#traffic = init.traffic;
+    this.#listenTo(discovery);
   }
 
   static async create(init: HostInit): Promise<Host> {
@@ -71,7 +114,15 @@ export class Host {
       maxInboundStreams: LIMITS.streamsPerConnection,
       maxOutboundStreams: LIMITS.streamsPerConnection,
     };
+    const { gate } = init;
     const handshakes = new Handshakes();
+    const peers = new PeersByConnection();
+    let discovery: PeerDiscovery | undefined;
+    const findsPeers = mdns({ serviceTag: MDNS_SERVICE });
+    const muxer = (inner: StreamMuxerFactory, pauses: boolean): StreamMuxerFactory => {
+      const guarded = guardedMuxer(inner, (connection) => init.admitsStream(peers.peerOf(connection) ?? ''));
+      return heldMuxer(guarded, pauses);
+    };
     const libp2p = await createLibp2p({
       start: false,
       privateKey: init.privateKey,
@@ -82,17 +133,26 @@ export class Host {
         tcp({
           inboundSocketInactivityTimeout: SOCKET_IDLE_MS,
           outboundSocketInactivityTimeout: SOCKET_IDLE_MS,
-          maxConnections: LIMITS.connections,
+          maxConnections: gate.placesMax + LIMITS.connectionsPending,
         }),
       ],
-      connectionEncrypters: [noise()],
+      connectionEncrypters: [peers.noise()],
       streamMuxers: [
-        () => heldMuxer(yamux({ ...streamLimits, streamOptions })(), true),
-        () => heldMuxer(mplex()(), false),
+        () => muxer(yamux({ ...streamLimits, streamOptions })(), true),
+        () => muxer(mplex()(), false),
       ],
       services: { identify: identify(), ping: ping() },
+      peerDiscovery: init.mdns
+        ? [
+            (components) => {
+              discovery = findsPeers(components);
+              return discovery;
+            },
+          ]
+        : [],
       connectionManager: {
-        maxConnections: LIMITS.connections,
+        // The gate counts: libp2p would refuse a peer before it knows who it is, and close others in its favour.
+        maxConnections: Number.MAX_SAFE_INTEGER,
         inboundConnectionThreshold: LIMITS.connectionsPerSecondPerHost,
         maxIncomingPendingConnections: LIMITS.connectionsPending,
         inboundUpgradeTimeout: LIMITS.handshakeMs,
@@ -103,16 +163,19 @@ export class Host {
       connectionGater: {
         // Operators federate over private networks too.
         denyDialMultiaddr: () => false,
-        denyDialPeer: (peer) => init.isBanned(peer.toString()),
+        denyDialPeer: (peer) => !gate.admits(peer.toString()),
         denyInboundConnection: (connection) => !handshakes.begin(connection),
-        denyInboundEncryptedConnection: (peer) => init.isBanned(peer.toString()),
+        denyInboundEncryptedConnection: (peer, connection) =>
+          !holdsPlace(gate, gate.enter(peer.toString()), peer, connection),
+        denyOutboundEncryptedConnection: (peer, connection) =>
+          !holdsPlace(gate, gate.enterDialled(peer.toString()), peer, connection),
         denyInboundUpgradedConnection: (_peer, connection) => {
           handshakes.end(connection);
           return false;
         },
       },
     });
-    return new Host(libp2p, datastore, init);
+    return new Host(libp2p, discovery, datastore, init);
   }
 
   get peerId(): string {
@@ -129,7 +192,7 @@ export class Host {
     await this.libp2p.handle(
       protocol,
       async (stream, connection) => {
-        await take(connection, new StreamChannel(stream, frameBytesMax, this.#budget));
+        await take(connection, this.#channel(stream, protocol, frameBytesMax));
       },
       {
         maxInboundStreams: LIMITS.streamsPerProtocol,
@@ -154,6 +217,17 @@ export class Host {
   async stop(): Promise<void> {
     await this.libp2p.stop();
     await this.#datastore.close();
+  }
+
+  /** Peers with a connection. */
+  connectedPeers(): string[] {
+    return this.libp2p.getPeers().map(String);
+  }
+
+  /** The IP addresses that a peer is connected from, each once. */
+  hostsOf(peer: string): string[] {
+    const connections = this.libp2p.getConnections().filter(({ remotePeer }) => String(remotePeer) === peer);
+    return [...new Set(connections.map(({ remoteAddr }) => hostOfAddress(remoteAddr)))];
   }
 
   /** At once: who is banned is owed no orderly end. */
@@ -191,6 +265,26 @@ export class Host {
     };
   }
 
+  /**
+   * Asks a peer for others (spec/peers.md): at most `peerListAddresses`, each a multiaddr with a peer id. That somebody
+   * is there, nobody has seen.
+   *
+   * @throws LacunaError PEER_PROTOCOL, PEER_CLOSED, PEER_TIMEOUT; WIRE_… when the answer is none.
+   */
+  async askPeers(connection: Connection): Promise<string[]> {
+    const channel = await this.open(connection, PEERS, LIMITS.peerListFrameBytes);
+    try {
+      await channel.close();
+      const answer = await channel.read(LIMITS.peerListMs);
+      if (answer === undefined) throw new LacunaError('PEER_CLOSED', 'the peer tells of nobody');
+      return usableAddresses(decodePeerList(answer), this.peerId, connection.remoteAddr);
+    } catch (error) {
+      const { code } = toLacunaError(error);
+      channel.abort(new Error(code));
+      throw error;
+    }
+  }
+
   /** @throws LacunaError PEER_PROTOCOL, PEER_CLOSED. */
   async open(connection: Connection, protocol: string, frameBytesMax: number): Promise<FrameChannel> {
     const signal = AbortSignal.timeout(LIMITS.dialMs);
@@ -206,7 +300,34 @@ export class Host {
       const text = unsupported ? `the peer does not speak ${protocol}` : 'the peer opens no stream';
       throw new LacunaError(unsupported ? 'PEER_PROTOCOL' : 'PEER_CLOSED', text, { cause: error });
     }
-    return new StreamChannel(stream, frameBytesMax, this.#budget);
+    return this.#channel(stream, protocol, frameBytesMax);
+  }
+
+  #channel(stream: Stream, protocol: string, frameBytesMax: number): StreamChannel {
+    return new StreamChannel(stream, frameBytesMax, this.#budget, this.#traffic.of(protocol));
+  }
+
+  #listenTo(discovery: PeerDiscovery | undefined): void {
+    const { libp2p } = this;
+    libp2p.addEventListener('peer:connect', ({ detail }) => this.onConnect(detail.toString()));
+    libp2p.addEventListener('peer:disconnect', ({ detail }) => this.onDisconnect(detail.toString()));
+    libp2p.addEventListener('peer:identify', ({ detail }) => this.#identified(detail));
+    // Of `peer:discovery` libp2p makes an event for every peer that it has come to know, by whatever way.
+    discovery?.addEventListener('peer', ({ detail }) => this.#discovered(detail));
+  }
+
+  #identified({ peerId, agentVersion, listenAddrs, connection }: IdentifyResult): void {
+    if (connection.direction !== 'inbound' || agentVersion?.startsWith(`${AGENT}/`) !== true) return;
+    for (const address of reachableAddresses(peerId.toString(), connection.remoteAddr, listenAddrs)) {
+      this.onPeer(address, 'inbound');
+    }
+  }
+
+  #discovered({ id, multiaddrs }: PeerInfo): void {
+    if (id.equals(this.libp2p.peerId)) return;
+    for (const address of multiaddrs.slice(0, LIMITS.peerOwnAddresses)) {
+      this.onPeer(withPeer(address, id.toString()), 'mdns');
+    }
   }
 
   /** What the peer calls itself, as identify tells soon after connecting; '' when it does not. */
@@ -236,19 +357,16 @@ export class Host {
   }
 }
 
-/** @throws LacunaError PEER_ADDRESS_INVALID. */
-export function parsePeerAddress(address: string): Multiaddr {
-  try {
-    const parsed = multiaddr(address);
-    const last = parsed.getComponents().at(-1);
-    if (last?.name === 'p2p' && last.value !== undefined) {
-      peerIdFromString(last.value);
-      return parsed;
-    }
-  } catch {
-    // Reported below like an address without a peer id.
+/** Gives the place back when the connection closes; false when there was none for it, or when it has closed already. */
+function holdsPlace(gate: Gate, isTaken: boolean, peer: PeerId, connection: MultiaddrConnection): boolean {
+  if (!isTaken) return false;
+  const leave = (): void => gate.leave(peer.toString());
+  if (connection.status === 'open') {
+    connection.addEventListener('close', leave, { once: true });
+    return true;
   }
-  throw new LacunaError('PEER_ADDRESS_INVALID', `'${address}' is not a multiaddr with /p2p/<peer id>`);
+  leave();
+  return false;
 }
 
 /** libp2p says the same of many failures; what an operator needs is told apart by name and text. */

@@ -7,6 +7,7 @@ import type { Stream } from '@libp2p/interface';
 import { LacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { FrameChannel } from '../ports.ts';
+import type { ProtocolTraffic } from '../sync/traffic.ts';
 import { lebLength } from '../wire/bytes.ts';
 import { encodeFrames, FrameDecoder } from '../wire/frame.ts';
 import { ByteBudget } from './byte-budget.ts';
@@ -18,6 +19,7 @@ const FRAME_OVERHEAD_BYTES = 128;
 export class StreamChannel implements FrameChannel {
   readonly #stream: Stream;
   readonly #budget: ByteBudget;
+  readonly #traffic: ProtocolTraffic | undefined;
   readonly #decoder: FrameDecoder;
   readonly #frames: Uint8Array[] = [];
   /** What has arrived and is not decoded yet, the piece in work first. */
@@ -36,9 +38,15 @@ export class StreamChannel implements FrameChannel {
   #failure: LacunaError | undefined;
   #wake: (() => void) | undefined;
 
-  constructor(stream: Stream, frameBytesMax: number, budget = new ByteBudget(LIMITS.streamsHeldBytes)) {
+  constructor(
+    stream: Stream,
+    frameBytesMax: number,
+    budget = new ByteBudget(LIMITS.streamsHeldBytes),
+    traffic?: ProtocolTraffic,
+  ) {
     this.#stream = stream;
     this.#budget = budget;
+    this.#traffic = traffic;
     this.#decoder = new FrameDecoder(frameBytesMax);
     // `end` comes when all has been delivered; `remoteCloseWrite` and `close` come while data is still held back. But
     // of a muxer's last message the end may be told before its bytes are.
@@ -75,9 +83,11 @@ export class StreamChannel implements FrameChannel {
     const bytes = encodeFrames(frames);
     for (let at = 0; at < bytes.length; at += LIMITS.sendChunkBytes) {
       if (this.#failure !== undefined) throw this.#failure;
+      const chunk = bytes.subarray(at, at + LIMITS.sendChunkBytes);
       let more: boolean;
       try {
-        more = this.#stream.send(bytes.subarray(at, at + LIMITS.sendChunkBytes));
+        more = this.#stream.send(chunk);
+        this.#traffic?.sent(chunk.length);
       } catch (error) {
         throw new LacunaError('PEER_CLOSED', 'the stream takes no more', { cause: error });
       }
@@ -116,6 +126,7 @@ export class StreamChannel implements FrameChannel {
     if (this.#failure !== undefined) return;
     for (const piece of data instanceof Uint8Array ? [data] : data) {
       this.#receivedBytes += piece.length;
+      this.#traffic?.received(piece.length);
       this.#pieces.push(piece);
     }
     if (!this.#hold(this.#receivedBytes - this.#takenBytes)) {

@@ -70,3 +70,30 @@ export class ClusterCheck {
     }
   }
 }
+
+/** What an operator says of the network that a node belongs to. */
+export interface ClusterSettings {
+  readonly clusterId?: number | undefined;
+  readonly pubsubTopic: readonly string[];
+}
+
+const STATIC_SHARD = /^\/waku\/2\/rs\/(\d{1,5})\/(\d{1,5})$/;
+const THE_WAKU_NETWORK = 1;
+
+/** The cluster that the operator named, in so many words or by static sharding topics. */
+export function namedCluster({ clusterId, pubsubTopic }: ClusterSettings): number | undefined {
+  if (clusterId !== undefined) return clusterId;
+  for (const topic of pubsubTopic) {
+    const match = STATIC_SHARD.exec(topic);
+    if (match !== null) return Number(match[1]);
+  }
+  return undefined;
+}
+
+export function metadataOf(settings: ClusterSettings): WakuMetadata {
+  const shards = settings.pubsubTopic.flatMap((topic) => {
+    const match = STATIC_SHARD.exec(topic);
+    return match === null ? [] : [Number(match[2])];
+  });
+  return { clusterId: namedCluster(settings) ?? THE_WAKU_NETWORK, shards };
+}

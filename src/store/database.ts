@@ -2,7 +2,7 @@
  * The database as the store uses it: whole batches on the disk, reads and walks with coded errors, and a fresh
  * handle after a failed write. How it is opened is told in `open-guard.ts`.
  */
-import { mkdir, realpath } from 'node:fs/promises';
+import { mkdir, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { LacunaError, systemCode, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
@@ -31,6 +31,9 @@ export type Operation =
 export type Entry = [key: Uint8Array, value: Uint8Array];
 
 const ROWS_PER_READ = 1_000;
+const FILES_LOOKED_AT = 64;
+/** Before all keys. */
+const NO_KEY = new Uint8Array(1);
 
 export class Database {
   /** Its books were damaged when it was opened: what LevelDB made of them may lack something. */
@@ -120,6 +123,50 @@ export class Database {
       await this.write((batch) => {
         for (const key of keys) batch.del(key);
       });
+    }
+  }
+
+  /** Bytes of all files in the folder of the database, as they are at the moment. */
+  async bytesOnDisk(): Promise<number> {
+    const names = await readdir(this.#location);
+    let bytes = 0;
+    for (let from = 0; from < names.length; from += FILES_LOOKED_AT) {
+      const sizes = names.slice(from, from + FILES_LOOKED_AT).map((name) => this.#sizeOf(name));
+      for (const size of await Promise.all(sizes)) bytes += size;
+    }
+    return bytes;
+  }
+
+  /** Bytes of tables that a range takes up, without what only readers still hold and what lies in the log. */
+  async bytesOf({ gte, lt }: KeyRange): Promise<number> {
+    return await reading(this.#level.approximateSize(gte, lt));
+  }
+
+  /**
+   * Gives the disk back what was removed from a range, and writes the log out into tables. While LevelDB compacts a
+   * range it takes in little: a large one is taken in parts, and what waits to be written comes in between.
+   */
+  async compact(range: KeyRange): Promise<void> {
+    const bytes = await this.bytesOf(range);
+    if (bytes === 0) return;
+    const middle = bytes > LIMITS.compactionBytes ? keyBetween(range) : undefined;
+    if (middle === undefined) return await reading(this.#level.compactRange(range.gte, range.lt));
+    await this.compact({ gte: range.gte, lt: middle });
+    await this.compact({ gte: middle, lt: range.lt });
+  }
+
+  /** Writes the log out into tables, so that its file is not needed any more. */
+  async flush(): Promise<void> {
+    await reading(this.#level.compactRange(NO_KEY, NO_KEY));
+  }
+
+  async #sizeOf(name: string): Promise<number> {
+    try {
+      return (await stat(join(this.#location, name))).size;
+    } catch (error) {
+      // A table that was compacted meanwhile.
+      if (systemCode(error) === 'ENOENT') return 0;
+      throw toLacunaError(error, 'IO');
     }
   }
 
@@ -216,6 +263,17 @@ async function claim(location: string): Promise<string> {
   if (openHere.has(opened)) throw new LacunaError('STORE_LOCKED', 'this process has the store open already');
   openHere.add(opened);
   return opened;
+}
+
+/** A key halfway between the ends of a range, as numbers; undefined where there is none. */
+function keyBetween({ gte, lt }: KeyRange): Uint8Array | undefined {
+  const length = Math.max(gte.length, lt.length) + 1;
+  const numberOf = (key: Uint8Array): bigint =>
+    BigInt(`0x${Buffer.from(key).toString('hex')}`) << BigInt(8 * (length - key.length));
+  const lower = numberOf(gte);
+  const middle = (lower + numberOf(lt)) / 2n;
+  if (middle <= lower) return undefined;
+  return new Uint8Array(Buffer.from(middle.toString(16).padStart(length * 2, '0'), 'hex'));
 }
 
 interface Chunks<T> {

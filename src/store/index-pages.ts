@@ -37,6 +37,8 @@ export interface WrittenPages {
   readonly dropped: readonly number[];
   /** How many ids have come or gone in a block since its symbols were written. */
   readonly unsaved: Map<number, number>;
+  /** Blocks that went with their last leaf. */
+  readonly droppedBlocks: readonly number[];
 }
 
 export class IndexPages implements LeafSource {
@@ -131,8 +133,8 @@ export class IndexPages implements LeafSource {
   stage(staged: DigestTree, batch: Batch): WrittenPages {
     const dropped = staged.takeDropped();
     for (const page of dropped) dropPage(page, LIMITS.indexPatches, batch);
-    if (dropped.length > 0) this.#dropBlocks(staged, batch);
-    const written: WrittenPages = { leaves: [], dropped, unsaved: new Map() };
+    const droppedBlocks = dropped.length > 0 ? this.#dropBlocks(staged, batch) : [];
+    const written: WrittenPages = { leaves: [], dropped, unsaved: new Map(), droppedBlocks };
     let made = false;
     for (const [at, block] of staged.blocks.entries()) {
       if (!staged.owns(block)) continue;
@@ -169,10 +171,11 @@ export class IndexPages implements LeafSource {
   }
 
   /** What was staged is on the disk: its rows may be let go of from now on. */
-  adopt({ leaves, dropped, unsaved }: WrittenPages): void {
+  adopt({ leaves, dropped, unsaved, droppedBlocks }: WrittenPages): void {
     for (const page of dropped) this.#cache.forget(page);
     for (const leaf of leaves) this.#cache.add(leaf);
     for (const [block, changes] of unsaved) this.#unsaved.set(block, changes);
+    for (const block of droppedBlocks) this.#unsaved.delete(block);
   }
 
   /** Blocks whose symbols are in memory and would have to be made again without being written. */
@@ -205,10 +208,12 @@ export class IndexPages implements LeafSource {
     return fresh?.count ?? count;
   }
 
-  /** Symbols of blocks that went with their last leaf. Leaves go when all of their messages are removed: seldom. */
-  #dropBlocks(staged: DigestTree, batch: Batch): void {
+  /** Removes the symbols of blocks that went with their last leaf; returns which blocks these are. */
+  #dropBlocks(staged: DigestTree, batch: Batch): number[] {
     const kept = new Set(staged.blocks.map(({ number }) => number));
-    for (const number of this.#unsaved.keys()) if (!kept.has(number)) batch.del(symbolsKey(number));
+    const gone = [...this.#unsaved.keys()].filter((number) => !kept.has(number));
+    for (const number of gone) batch.del(symbolsKey(number));
+    return gone;
   }
 
   #saved(block: number): Uint8Array | undefined {

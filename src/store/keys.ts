@@ -4,10 +4,11 @@
  *
  *   1 m id               → message (WakuMessageAndTopic)
  *   1 h hash             → timestamp, 8 bytes big-endian
- *   1 p topic key, id    → key of the message's content topic
- *   1 c topic key, id    → key of the message's pubsub topic
+ *   1 p topic key, id    → key of the message's content topic, and how many bytes the message has, in four
+ *   1 c topic key, id    → key of the message's pubsub topic, and the same
  *   1 q id               → bytes that did not hash to their id, kept for inspection
  *   1 r name             → a small record of another part of the node, with a check of its bytes
+ *   1 g id               → nothing: the message was pruned, and is not to be fetched again
  *
  * and the index of ids, whose values end in a check of their bytes (`page-codec.ts`; numbers are big-endian):
  *
@@ -46,6 +47,7 @@ const PUBSUB_TOPIC = 'p'.charCodeAt(0);
 const CONTENT_TOPIC = 'c'.charCodeAt(0);
 const QUARANTINE = 'q'.charCodeAt(0);
 const RECORD = 'r'.charCodeAt(0);
+const FORGOTTEN = 'g'.charCodeAt(0);
 const PROBE = 'w'.charCodeAt(0);
 const INDEX_HEADER = 'x'.charCodeAt(0);
 const DIRECTORY = 'd'.charCodeAt(0);
@@ -64,6 +66,10 @@ export function messageKey(words: Uint32Array, offset = 0): Uint8Array {
 
 export function quarantineKey(words: Uint32Array, offset = 0): Uint8Array {
   return withId(QUARANTINE, words, offset);
+}
+
+export function forgottenKey(words: Uint32Array, offset = 0): Uint8Array {
+  return withId(FORGOTTEN, words, offset);
 }
 
 export function hashKey(words: Uint32Array, offset = 0): Uint8Array {
@@ -105,8 +111,15 @@ export class MessageKeys {
   readonly time = new Uint8Array(TIME_BYTES);
   readonly pubsub = head(PUBSUB_TOPIC, TOPIC_KEY_BYTES + ID_BYTES);
   readonly content = head(CONTENT_TOPIC, TOPIC_KEY_BYTES + ID_BYTES);
+  /** What the entries under the two topics say of the message: its other topic, and its length. */
+  readonly ofPubsub = new Uint8Array(TOPIC_KEY_BYTES + NUMBER_BYTES);
+  readonly ofContent = new Uint8Array(TOPIC_KEY_BYTES + NUMBER_BYTES);
 
-  set(id: Uint32Array, pubsubTopic: Uint8Array, contentTopic: Uint8Array): this {
+  set(id: Uint32Array, pubsubTopic: Uint8Array, contentTopic: Uint8Array, bytes: number): this {
+    this.ofPubsub.set(contentTopic);
+    this.ofContent.set(pubsubTopic);
+    writeNumber(bytes, this.ofPubsub, TOPIC_KEY_BYTES);
+    writeNumber(bytes, this.ofContent, TOPIC_KEY_BYTES);
     writeIdBytes(id, 0, this.message, HEAD);
     this.hash.set(this.message.subarray(HEAD + TIME_BYTES), HEAD);
     this.time.set(this.message.subarray(HEAD, HEAD + TIME_BYTES));
@@ -116,6 +129,33 @@ export class MessageKeys {
     this.content.set(this.message.subarray(HEAD), HEAD + TOPIC_KEY_BYTES);
     return this;
   }
+}
+
+/** A message as the entry under one of its topics has it. */
+export interface TopicEntry {
+  readonly id: Uint32Array;
+  /** The topic key that the entry stands under, and the other one. */
+  readonly topic: Uint8Array;
+  readonly otherTopic: Uint8Array;
+  /** Bytes of the encoded message. */
+  readonly bytes: number;
+}
+
+/** Undefined for an entry that is damaged. */
+export function readTopicEntry(key: Uint8Array, value: Uint8Array): TopicEntry | undefined {
+  if (key.length !== HEAD + TOPIC_KEY_BYTES + ID_BYTES) return undefined;
+  if (value.length !== TOPIC_KEY_BYTES + NUMBER_BYTES) return undefined;
+  return {
+    id: idOfKey(key),
+    topic: topicOfKey(key),
+    otherTopic: otherTopicOf(value),
+    bytes: new DataView(value.buffer, value.byteOffset).getUint32(TOPIC_KEY_BYTES),
+  };
+}
+
+/** The topic key in the value of a topic's entry. */
+export function otherTopicOf(value: Uint8Array): Uint8Array {
+  return value.subarray(0, TOPIC_KEY_BYTES);
 }
 
 /** The name is UTF-8, whose byte order is the order of its characters. */
@@ -198,6 +238,7 @@ export function messageRange(lower: Uint32Array, upper: Uint32Array): KeyRange {
 export const ALL_MESSAGES: KeyRange = prefixRange(MESSAGE);
 export const ALL_QUARANTINED: KeyRange = prefixRange(QUARANTINE);
 export const ALL_RECORDS: KeyRange = prefixRange(RECORD);
+export const ALL_FORGOTTEN: KeyRange = prefixRange(FORGOTTEN);
 export const ALL_HASHES: KeyRange = prefixRange(HASH);
 export const ALL_TOPICS: Readonly<Record<TopicKind, KeyRange>> = {
   pubsub: prefixRange(PUBSUB_TOPIC),
@@ -239,6 +280,13 @@ function head(letter: number, rest: number): Uint8Array {
   key[0] = FORMAT;
   key[1] = letter;
   return key;
+}
+
+function writeNumber(number: number, bytes: Uint8Array, at: number): void {
+  bytes[at] = number >>> 24;
+  bytes[at + 1] = number >>> 16;
+  bytes[at + 2] = number >>> 8;
+  bytes[at + 3] = number;
 }
 
 function withNumber(letter: number, number: number, more: number): Uint8Array {

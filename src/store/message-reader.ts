@@ -92,12 +92,17 @@ export class MessageReader {
       let visited = 0;
       for (const [key, encoded] of chunk) {
         const id = idOfKey(key);
-        if (this.#check(id, asBuffer(encoded)) === undefined) continue;
+        if (this.viewOf(id, encoded) === undefined) continue;
         visit(id, this.#view);
         visited += 1;
       }
       yield visited;
     }
+  }
+
+  /** The message in these bytes, good until the next one is read; undefined, and set aside, where it is damaged. */
+  viewOf(id: Uint32Array, encoded: Uint8Array): MessageView | undefined {
+    return this.#check(id, asBuffer(encoded)) === undefined ? undefined : this.#view;
   }
 
   /** Whether the bytes are a message that hashes to the id. */

@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import type { RangeIndex } from '../core/range-index.ts';
+import { KEEP_EVERYTHING, type RetentionPolicy } from '../core/retention.ts';
 import type { Scope } from '../core/scope.ts';
 import { boundAt, type SyncIdList } from '../core/sync-id.ts';
 import { LacunaError, toLacunaError } from '../errors.ts';
@@ -11,9 +12,19 @@ import type { AppendResult, Clock, Logger, MessageStore, Records, Sha256, Stored
 import { asBuffer, MessageView } from '../wire/waku-message.ts';
 import { Amendment, MessagePutter, NewMessage, Removal, type StoreChange } from './changes.ts';
 import { Database, type Operation } from './database.ts';
-import { ALL_MESSAGES, ALL_QUARANTINED, ALL_RECORDS, idOfKey, messageKey, PROBE_KEY } from './keys.ts';
+import {
+  ALL_FORGOTTEN,
+  ALL_MESSAGES,
+  ALL_QUARANTINED,
+  ALL_RECORDS,
+  idOfKey,
+  messageKey,
+  PROBE_KEY,
+} from './keys.ts';
 import { MessageReader, type StoreEntry } from './message-reader.ts';
+import { PrunedBook } from './pruned-book.ts';
 import { StoreRecords } from './records.ts';
+import { Retention } from './retention.ts';
 import { idsOfScope } from './scope-ids.ts';
 import { newSidecar, readSidecar, type Sidecar, writeSidecar } from './sidecar.ts';
 import { type IndexLimits, StoreIndex } from './store-index.ts';
@@ -26,6 +37,10 @@ export interface StoreOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly sha256: Sha256;
+  /** What is kept; everything, unless it is said. */
+  readonly retention?: RetentionPolicy;
+  /** Told of what retention has removed: how many messages, and their bytes. */
+  readonly onPruned?: (removed: number, bytes: number) => void;
   /** Lets a test stand between the store and its database. */
   readonly openDatabase?: typeof Database.open;
   /** Lets a test reach the limits of the index with few messages. */
@@ -41,6 +56,8 @@ export class LevelMessageStore implements MessageStore {
   readonly storeIndex: StoreIndex;
   /** What other parts of the node remember beside the messages. */
   readonly records: Records;
+  readonly retention: Retention;
+  readonly #book: PrunedBook;
   readonly #options: StoreOptions;
   readonly #writer: Writer<StoreChange>;
   readonly #reader: MessageReader;
@@ -54,11 +71,14 @@ export class LevelMessageStore implements MessageStore {
     this.database = database;
     this.#sidecar = sidecar;
     this.putter = new MessagePutter(sha256);
+    const policy = options.retention ?? KEEP_EVERYTHING;
+    this.#book = new PrunedBook(policy.text);
     this.storeIndex = new StoreIndex({
       ...options.index,
       database,
       clock,
       log,
+      pruned: this.#book,
       onDamage: (error) => this.#mendIndex(error.message),
     });
     this.#reader = new MessageReader({
@@ -74,6 +94,22 @@ export class LevelMessageStore implements MessageStore {
       recover: (signal: AbortSignal) => this.#recover(signal),
     };
     this.#writer = new Writer(target, clock, log);
+    this.retention = new Retention({
+      policy,
+      clock,
+      log,
+      database,
+      index: this.storeIndex,
+      book: this.#book,
+      messages: {
+        topicKey: (topic) => this.putter.topicKey(topic),
+        viewOf: (id, encoded) => this.#reader.viewOf(id, encoded),
+      },
+      submit: (change) => this.#writer.submit([change]),
+      amend: (operations) => this.amend(operations),
+      isWritable: () => this.writable,
+      onPruned: options.onPruned ?? (() => undefined),
+    });
   }
 
   /**
@@ -94,6 +130,7 @@ export class LevelMessageStore implements MessageStore {
       if (database.repaired) store.storeIndex.distrust('the database was repaired');
       await store.#load();
       await store.#remember();
+      await store.retention.load();
       return store;
     } catch (error) {
       await database.close();
@@ -125,17 +162,18 @@ export class LevelMessageStore implements MessageStore {
 
   /** Messages that were here once and are not any more, as far as the sidecar remembers. */
   get lost(): number {
-    return Math.max(0, this.#sidecar.count - this.count);
+    return Math.max(0, this.#sidecar.count - this.#everHeld);
   }
 
   /** After a repair: what is lost is lost, and is not told again. */
   async acceptLoss(): Promise<void> {
-    this.#sidecar = { ...this.#sidecar, count: this.count };
+    this.#sidecar = { ...this.#sidecar, count: this.#everHeld };
     await this.#remember();
   }
 
   /** Writes out what waits, remembers the count, and lets go of the files. */
   async close(): Promise<void> {
+    await this.retention.stop();
     const wasWritable = this.writable;
     await this.#writer.close();
     if (wasWritable) await this.#saveSymbols();
@@ -150,10 +188,27 @@ export class LevelMessageStore implements MessageStore {
     return this.storeIndex.tree.has(id);
   }
 
+  knows(id: Uint32Array): boolean {
+    return this.has(id) || this.retention.knows(id);
+  }
+
+  horizonNs(scope: Scope): bigint {
+    return this.retention.horizonNs(scope);
+  }
+
+  /** Resolves when all are on the disk; where a cap is reached, after there was room for them. */
   async append(messages: readonly StoredMessage[]): Promise<AppendResult> {
-    const stored = await this.#writer.submit(messages.map((message) => new NewMessage(this.putter, message)));
-    if (this.count >= this.#sidecar.count + MESSAGES_UNREMEMBERED_MAX) this.#rememberLater();
-    return { stored, duplicate: messages.length - stored };
+    const room = this.retention.admit(messages);
+    if (room !== undefined) await room;
+    try {
+      const stored = await this.#writer.submit(
+        messages.map((message) => new NewMessage(this.putter, message)),
+      );
+      if (this.#everHeld >= this.#sidecar.count + MESSAGES_UNREMEMBERED_MAX) this.#rememberLater();
+      return { stored, duplicate: messages.length - stored };
+    } finally {
+      this.retention.admitted(messages);
+    }
   }
 
   /** How many messages lie in `[sinceNs, untilNs)`. */
@@ -230,6 +285,7 @@ export class LevelMessageStore implements MessageStore {
   async rebuild(): Promise<void> {
     await this.database.replace((fresh) => this.#copyReadable(fresh));
     await this.storeIndex.load();
+    this.retention.watch.forget();
   }
 
   /** Builds the index anew from the messages; resolves when that is done. */
@@ -248,13 +304,24 @@ export class LevelMessageStore implements MessageStore {
       this.storeIndex.stage(staged, batch);
     });
     this.storeIndex.adopt(staged);
+    const { watch } = this.retention;
+    if (watch.isNeeded) {
+      for (const [at, change] of changes.entries()) if (isNeeded[at]) change.tell(watch);
+    }
     return isNeeded;
+  }
+
+  /** Messages that are here or were pruned: no fewer by itself. */
+  get #everHeld(): number {
+    return this.count + this.#book.total;
   }
 
   async #recover(signal: AbortSignal): Promise<void> {
     await this.database.reopen();
     await this.database.write((batch) => batch.put(PROBE_KEY, new Uint8Array()));
     await this.#load(signal);
+    // What failed may have reached the disk all the same.
+    this.retention.watch.forget();
   }
 
   /** Brings the index; where not even the messages can be read, keeps what can be. */
@@ -307,7 +374,7 @@ export class LevelMessageStore implements MessageStore {
           this.putter.putInto(batch, { ...entry, ...topics.read(entry.encoded).topics() });
       });
     }
-    for (const range of [ALL_QUARANTINED, ALL_RECORDS]) {
+    for (const range of [ALL_QUARANTINED, ALL_RECORDS, ALL_FORGOTTEN]) {
       for await (const chunk of this.database.readable(range)) {
         await fresh.write((batch) => {
           for (const [key, value] of chunk) batch.put(key, value);
@@ -327,7 +394,7 @@ export class LevelMessageStore implements MessageStore {
   /** Writes the sidecar anew. */
   async #remember(): Promise<void> {
     await this.#remembering;
-    const count = Math.max(this.#sidecar.count, this.count);
+    const count = Math.max(this.#sidecar.count, this.#everHeld);
     this.#sidecar = { ...this.#sidecar, count, books: await this.database.books() };
     await writeSidecar(this.#options.directory, this.#sidecar);
   }

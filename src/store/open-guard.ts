@@ -6,11 +6,10 @@ import { createHash } from 'node:crypto';
 import { open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
-import { Level } from 'level';
 import { LacunaError, systemCode, toLacunaError } from '../errors.ts';
 import { syncFolder } from './durable-file.ts';
 
-export type LevelHandle = Level<Uint8Array, Uint8Array>;
+export type LevelHandle = ClassicLevel<Uint8Array, Uint8Array>;
 
 /**
  * The list of tables (MANIFEST) as it was once. Cut short, it reads like an older one: LevelDB opens without a word,
@@ -80,7 +79,7 @@ const OPEN_FILES = 74;
 /** Opens as it is. The handle is made here and not before: making one begins to open it. */
 export async function openLevel(location: string, createIfMissing: boolean): Promise<LevelHandle> {
   try {
-    const level: LevelHandle = new Level(location, {
+    const level: LevelHandle = new ClassicLevel(location, {
       keyEncoding: 'view',
       valueEncoding: 'view',
       createIfMissing,

@@ -5,7 +5,7 @@ import { isEverything, type Scope } from '../core/scope.ts';
 import { boundAt, SyncIdList } from '../core/sync-id.ts';
 import type { MessagePutter } from './changes.ts';
 import type { Database } from './database.ts';
-import { idOfKey, type TopicKind, topicRange } from './keys.ts';
+import { idOfKey, otherTopicOf, type TopicKind, topicRange } from './keys.ts';
 import type { StoreIndex } from './store-index.ts';
 import { type TopicKey, topicKeyOf } from './topic-counts.ts';
 
@@ -38,8 +38,8 @@ export async function idsOfScope(
   for (const { bytes } of topics.values()) {
     const range = topicRange(kind, bytes, boundAt(sinceNs), boundAt(untilNs));
     for await (const entries of source.database.entries(range)) {
-      for (const [key, otherTopic] of entries) {
-        if (wanted !== undefined && !wanted.has(topicKeyOf(otherTopic).name)) continue;
+      for (const [key, value] of entries) {
+        if (wanted !== undefined && !wanted.has(topicKeyOf(otherTopicOf(value)).name)) continue;
         const id = idOfKey(key);
         // An entry may be there before its message is acknowledged, or without one.
         if (index.tree.has(id)) ids.push(id, 0);

@@ -17,7 +17,7 @@ const sidecarSchema = z.object({
   format: z.number().int(),
   storeId: z.string(),
   createdAt: z.string(),
-  /** The most messages that were here when this was written; a store never holds fewer by itself. */
+  /** The most messages that were here or had been pruned, when this was written; by itself that grows only. */
   count: z.number().int().nonnegative(),
   /** The list of tables at the same time; see `Books`. */
   books: z.object({ file: z.string(), bytes: z.number(), sha256: z.string() }).optional(),

@@ -13,6 +13,7 @@ import { firstUnused, readDirectory } from './directory.ts';
 import { IndexPages, type WrittenPages } from './index-pages.ts';
 import { ALL_INDEX, ALL_MESSAGES, ALL_TOPICS, MESSAGE_KEY_BYTES, symbolsKey, topicOfKey } from './keys.ts';
 import { encodeSymbols } from './page-codec.ts';
+import type { PrunedBook, PrunedChanges } from './pruned-book.ts';
 import { TopicChanges, TopicCounts, topicKeyOf } from './topic-counts.ts';
 
 /** For tests, which reach smaller limits with fewer messages. */
@@ -26,6 +27,7 @@ export interface IndexInit extends IndexLimits {
   readonly database: Database;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly pruned: PrunedBook;
   /** Told when the index turns out to be damaged. */
   readonly onDamage: (error: LacunaError) => void;
 }
@@ -34,11 +36,13 @@ export interface IndexInit extends IndexLimits {
 export class IndexChange {
   readonly tree: DigestTree;
   readonly topics = new TopicChanges();
+  readonly pruned: PrunedChanges;
   written: WrittenPages | undefined;
   topicsAreKnown = true;
 
-  constructor(tree: DigestTree) {
+  constructor(tree: DigestTree, pruned: PrunedChanges) {
     this.tree = tree;
+    this.pruned = pruned;
   }
 }
 
@@ -78,13 +82,14 @@ export class StoreIndex {
   }
 
   begin(): IndexChange {
-    return new IndexChange(this.#tree.snapshot());
+    return new IndexChange(this.#tree.snapshot(), this.#init.pruned.begin());
   }
 
   stage(change: IndexChange, batch: Batch): void {
     const before = this.#tree.count;
     change.written = this.#pages.stage(change.tree, batch);
     change.topicsAreKnown = this.#topics.stage(change.topics, batch);
+    this.#init.pruned.stage(change.pruned, batch);
     const isSame = change.written.leaves.length === 0 && change.tree.count === before;
     if (!isSame) this.#pages.stageHeader(change.tree, change.topicsAreKnown, batch);
   }
@@ -94,6 +99,7 @@ export class StoreIndex {
     this.#tree = change.tree;
     if (change.written !== undefined) this.#pages.adopt(change.written);
     this.#topics.adopt(change.topics, change.topicsAreKnown);
+    this.#init.pruned.adopt(change.pruned);
   }
 
   /**
@@ -102,6 +108,7 @@ export class StoreIndex {
    * @throws LacunaError STORE_DAMAGED where the messages cannot be read.
    */
   async load(signal?: AbortSignal): Promise<void> {
+    await this.#init.pruned.load(this.#init.database);
     const reason = this.#distrust ?? (await this.#loadPages());
     if (reason === undefined) return;
     this.distrust(reason);

@@ -77,7 +77,11 @@ export class TopicCounts {
     const counts = this.#counts;
     if (counts === undefined || changes.isUnsure) return false;
     let size = counts.size;
-    for (const name of changes.byName.keys()) if (!counts.has(name)) size += 1;
+    for (const [name, change] of changes.byName) {
+      if (!counts.has(name)) size += 1;
+      // More went than there were: what told the topic was damaged.
+      if ((counts.get(name) ?? 0) + change < 0) return false;
+    }
     if (size > this.#topicsMax) return false;
     for (const [name, change] of changes.byName) {
       const topic = Buffer.from(name, 'latin1');

@@ -1,30 +1,33 @@
-/** What the ledger of gaps is made of: gaps, the intervals of time in which this store may lack messages. */
-import type { Scope } from '../core/scope.ts';
+/** What the ledger is made of: gaps, the intervals of time in which this store may lack messages, and how they close. */
+import type { Interval } from '../core/interval.ts';
+import { type Scope, scopeCovers } from '../core/scope.ts';
 import type { ErrorCode } from '../errors.ts';
 
-/**
- * Why messages may be missing: the first start of a store, topics that were not covered before, the node did not run,
- * no peer was connected, the store took no writes, a session ended before it was through, the clock jumped.
- */
-export type GapCause =
-  | 'first-start'
-  | 'new-topics'
-  | 'downtime'
-  | 'no-peer'
-  | 'store-fault'
-  | 'session'
-  | 'clock';
+/** Why messages may be missing. */
+export const GAP_CAUSES = [
+  /** The store has never been compared with anybody. */
+  'first-start',
+  /** Topics that were not covered before. */
+  'new-topics',
+  /** The node was not running, or was held, as a machine does that sleeps. */
+  'downtime',
+  /** No peer was connected. */
+  'no-peer',
+  /** The store took no writes. */
+  'store-fault',
+  /** A session ended before all that it had found was here. */
+  'session',
+] as const;
+export type GapCause = (typeof GAP_CAUSES)[number];
 
-/** An interval `[sinceNs, untilNs)` of message time in which this store may lack messages of the scope. */
-export interface Gap {
-  /** Names it for as long as it is on the ledger; a part that remains of it keeps the name. */
+/** An interval in which this store may lack messages of the scope. */
+export interface Gap extends Interval {
+  /** Names it for as long as it is on the ledger; of what remains when parts are closed, the newest keeps the name. */
   readonly id: number;
-  readonly sinceNs: bigint;
-  readonly untilNs: bigint;
   readonly scope: Scope;
   readonly cause: GapCause;
   readonly openedMs: number;
-  /** Sessions that were tried for it, the peer of the last one, when that was, and the code it failed with. */
+  /** Sessions that were run for it, the peer of the last one, when that ended, and the code it failed with. */
   readonly attempts: number;
   readonly lastPeer: string | undefined;
   readonly lastAttemptMs: number | undefined;
@@ -36,21 +39,27 @@ export interface Gap {
 /** A gap, or a part of one, that was compared with peers; or that retention has passed. */
 export interface ClosedGap extends Gap {
   readonly closedMs: number;
-  /** Whom it was verified with; nobody, where nothing of that time is kept any more. */
+  /** Whom it was compared with; nobody, where nothing of that time is kept any more. */
   readonly verifiedWith: readonly string[];
 }
 
-/** An interval that was found to hold all that a peer holds. */
-export interface Verification {
-  readonly sinceNs: bigint;
-  readonly untilNs: bigint;
+/** An interval in which this store was found to hold all that a peer holds. */
+export interface Verification extends Interval {
   readonly scope: Scope;
   readonly peer: string;
   readonly verifiedMs: number;
 }
 
-/** `[sinceNs, untilNs)`. */
-export interface Interval {
-  readonly sinceNs: bigint;
-  readonly untilNs: bigint;
+/**
+ * What of the scope is not covered by another one; undefined when nothing is left. Where that cannot be said in
+ * topics, all of it is left.
+ */
+export function scopeWithout(scope: Scope, covered: Scope): Scope | undefined {
+  if (scopeCovers(covered, scope)) return undefined;
+  const isDivisible =
+    scope.pubsubTopics.length > 0 &&
+    scopeCovers({ pubsubTopics: [], contentTopics: covered.contentTopics }, { ...scope, pubsubTopics: [] });
+  if (!isDivisible) return scope;
+  const left = scope.pubsubTopics.filter((topic) => !covered.pubsubTopics.includes(topic));
+  return { pubsubTopics: left, contentTopics: scope.contentTopics };
 }

@@ -4,7 +4,7 @@
  */
 import { messageFault, messageHash, shapeOf, type WakuMessage } from '../core/message.ts';
 import { hashOf, makeId, makeIdOf } from '../core/sync-id.ts';
-import type { ErrorCode } from '../errors.ts';
+import { type ErrorCode, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { AppendResult, Clock, MessageStore, Sha256, StoredMessage } from '../ports.ts';
 import { asBuffer, encodeMessageAndTopic, MessageView } from '../wire/waku-message.ts';
@@ -57,17 +57,37 @@ export class Examiner {
   }
 }
 
+/** What became of the messages that were handed to the store. */
+export interface IngestCounts {
+  stored: number;
+  duplicate: number;
+  readonly failed: Partial<Record<ErrorCode, number>>;
+}
+
 export class Ingest extends Examiner {
+  readonly counts: Readonly<IngestCounts>;
+  readonly #counts: IngestCounts = { stored: 0, duplicate: 0, failed: {} };
   readonly #store: MessageStore;
 
   constructor(store: MessageStore, clock: Clock, sha256: Sha256) {
     super(clock, sha256);
     this.#store = store;
+    this.counts = this.#counts;
   }
 
   /** Resolves when the messages are on the disk. Throws what the store throws. */
-  append(messages: readonly StoredMessage[]): Promise<AppendResult> {
-    return this.#store.append(messages);
+  async append(messages: readonly StoredMessage[]): Promise<AppendResult> {
+    const counts = this.#counts;
+    try {
+      const result = await this.#store.append(messages);
+      counts.stored += result.stored;
+      counts.duplicate += result.duplicate;
+      return result;
+    } catch (error) {
+      const { code } = toLacunaError(error);
+      counts.failed[code] = (counts.failed[code] ?? 0) + messages.length;
+      throw error;
+    }
   }
 }
 

@@ -5,7 +5,7 @@ import { hexHash } from './ingest.ts';
 import type { SessionResult } from './session.ts';
 
 export function sessionJson(result: SessionResult): Record<string, unknown> {
-  const { sinceNs, untilNs, missingHashes, peer, dialect, role, ...figures } = result;
+  const { sinceNs, untilNs, missingHashes, peerGaps, peer, dialect, role, ...figures } = result;
   return {
     peer,
     dialect,
@@ -13,6 +13,7 @@ export function sessionJson(result: SessionResult): Record<string, unknown> {
     since: formatTimeNs(sinceNs),
     until: formatTimeNs(untilNs),
     ...figures,
+    peerGaps: peerGaps.map((gap) => ({ since: formatTimeNs(gap.sinceNs), until: formatTimeNs(gap.untilNs) })),
     missingHashes: Array.from({ length: missingHashes.count }, (_, row) => hexHash(missingHashes.at(row))),
   };
 }

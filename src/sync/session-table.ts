@@ -2,23 +2,31 @@
 import { LacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { Clock } from '../ports.ts';
+import { LimitCounts } from './limit-counts.ts';
 import type { RunningSession } from './session.ts';
 
 export class SessionTable {
   readonly #clock: Clock;
+  readonly #counts: LimitCounts;
   readonly #sessions = new Map<string, Set<RunningSession>>();
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, counts = new LimitCounts()) {
     this.#clock = clock;
+    this.#counts = counts;
   }
 
-  /** Sessions that have not ended. */
+  /** Sessions that have not ended: how many, and which. */
   get running(): number {
     let running = 0;
     for (const sessions of this.#sessions.values()) {
       for (const session of sessions) if (session.endedMs === undefined) running += 1;
     }
     return running;
+  }
+
+  list(): RunningSession[] {
+    const all = [...this.#sessions.values()].flatMap((sessions) => [...sessions]);
+    return all.filter(({ endedMs }) => endedMs === undefined);
   }
 
   /**
@@ -31,7 +39,9 @@ export class SessionTable {
     if (this.running >= LIMITS.sessions) this.#displaceIdlest();
     const ofPeer = this.#sessions.get(session.peer) ?? new Set();
     const running = [...ofPeer].filter(({ endedMs }) => endedMs === undefined).length;
-    if (running >= LIMITS.sessionsPerPeer || this.running >= LIMITS.sessions) {
+    const isPeers = running >= LIMITS.sessionsPerPeer;
+    if (isPeers || this.running >= LIMITS.sessions) {
+      this.#counts.hit(isPeers ? 'peer-sessions' : 'sessions');
       throw new LacunaError(
         'SESSION_BUSY',
         `${this.running} sessions are running, ${running} with this peer`,

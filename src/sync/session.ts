@@ -1,4 +1,5 @@
 /** What every session is, whatever it speaks: what it is to cover, what came of it, and what the node must know of it. */
+import type { Interval } from '../core/interval.ts';
 import type { Scope } from '../core/scope.ts';
 import type { SyncIdList } from '../core/sync-id.ts';
 import type { ErrorCode } from '../errors.ts';
@@ -63,6 +64,14 @@ export interface SessionResult {
   /** A cap on messages or bytes ended the transfer. */
   readonly capped: boolean;
   readonly durationMs: number;
+  /** This side took messages: it was no dry run, and no session to push only. */
+  readonly takes: boolean;
+  /** What was compared, as far as both sides cover it. */
+  readonly scope: Scope;
+  /** Where the peer may lack messages itself, as far as it says. */
+  readonly peerGaps: readonly Interval[];
+  /** How far the clock of the peer is ahead of this one, where it was told. */
+  readonly peerSkewMs: number | undefined;
 }
 
 /** How many missing messages a result names. */

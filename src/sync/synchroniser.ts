@@ -1,6 +1,7 @@
 /** Sessions in the best dialect that the peer speaks, unless one is asked for: native, else waku. */
-import { toLacunaError } from '../errors.ts';
+import { type LacunaError, toLacunaError } from '../errors.ts';
 import type { FrameChannel, PeerLink } from '../ports.ts';
+import type { Budgets } from './budgets.ts';
 import type { NativeSynchroniser } from './native/synchroniser.ts';
 import type { Dialect, SessionPlan, SessionResult } from './session.ts';
 import type { WakuSynchroniser } from './waku/synchroniser.ts';
@@ -8,10 +9,12 @@ import type { WakuSynchroniser } from './waku/synchroniser.ts';
 export class Synchroniser {
   readonly #native: NativeSynchroniser;
   readonly #waku: WakuSynchroniser;
+  readonly #budgets: Budgets;
 
-  constructor(native: NativeSynchroniser, waku: WakuSynchroniser) {
+  constructor(native: NativeSynchroniser, waku: WakuSynchroniser, budgets: Budgets) {
     this.#native = native;
     this.#waku = waku;
+    this.#budgets = budgets;
   }
 
   /**
@@ -40,6 +43,19 @@ export class Synchroniser {
 
   /** Answers a peer that opened a session. Never throws. */
   async serve(dialect: Dialect, link: PeerLink, channel: FrameChannel, stop?: AbortSignal): Promise<void> {
-    await (dialect === 'native' ? this.#native : this.#waku).serve(link, channel, stop);
+    const synchroniser = dialect === 'native' ? this.#native : this.#waku;
+    const refusal = this.#refusalOf(link.peer);
+    if (refusal === undefined) await synchroniser.serve(link, channel, stop);
+    else await synchroniser.turnAway(channel, refusal);
+  }
+
+  /** Before anything is read, made or logged: a refusal has to cost less than what is refused. */
+  #refusalOf(peer: string): LacunaError | undefined {
+    try {
+      this.#budgets.openSession(peer);
+      return undefined;
+    } catch (error) {
+      return toLacunaError(error);
+    }
   }
 }

@@ -2,6 +2,7 @@
  * What two Lacunas say to each other in a session (spec/native-sync.md), frame by frame. `native-frames.ts` makes bytes
  * of them.
  */
+import type { Interval } from '../core/interval.ts';
 import type { NativePayload } from '../core/native/payload.ts';
 import type { Scope } from '../core/scope.ts';
 import type { SyncIdList } from '../core/sync-id.ts';
@@ -28,6 +29,10 @@ export interface HelloFrame {
   readonly messagesMax: number | undefined;
   readonly bytesMax: number | undefined;
   readonly scope: Scope;
+  /** What this side's clock says, ms since 1970. */
+  readonly clockMs: number;
+  /** Where in the window this side may lack messages, and knows it: ascending, disjoint, none empty. */
+  readonly gaps: readonly Interval[];
 }
 
 /** There will be no session, or no more of it. */

@@ -3,6 +3,8 @@
  * then the body. The length before each frame is the business of `frame.ts`. The decoder is bounded by what the
  * bytes can hold, and what it would refuse the encoder does not write.
  */
+
+import type { Interval } from '../core/interval.ts';
 import {
   compareIds,
   HASH_BYTES,
@@ -127,6 +129,22 @@ class FrameWriter extends ByteWriter {
     this.#cap(frame.bytesMax);
     this.#topics(frame.scope.pubsubTopics);
     this.#topics(frame.scope.contentTopics);
+    this.#number(frame.clockMs);
+    this.#gaps(frame.gaps);
+  }
+
+  /** Each begins so long after the one before it has ended; the first, after 1970. */
+  #gaps(gaps: readonly Interval[]): void {
+    this.#number(gaps.length, LIMITS.helloGaps);
+    let endNs = 0n;
+    for (const [at, { sinceNs, untilNs }] of gaps.entries()) {
+      if (untilNs <= sinceNs || sinceNs < endNs || (at > 0 && sinceNs === endNs)) {
+        throw unencodable('gaps that do not ascend');
+      }
+      this.#time(sinceNs - endNs);
+      this.#time(untilNs - sinceNs);
+      endNs = untilNs;
+    }
   }
 
   #refuse({ reason, retryAfterMs }: RefuseFrame): void {
@@ -263,7 +281,27 @@ class FrameReader extends ByteReader {
       messagesMax: this.#number() || undefined,
       bytesMax: this.#number() || undefined,
       scope: { pubsubTopics: this.#topics(), contentTopics: this.#topics() },
+      clockMs: this.#number(),
+      gaps: this.#gaps(),
     };
+  }
+
+  #gaps(): Interval[] {
+    const count = this.#number(LIMITS.helloGaps);
+    const gaps: Interval[] = [];
+    let endNs = 0n;
+    for (let at = 0; at < count; at++) {
+      const pause = this.#time();
+      const length = this.#time();
+      if (length === 0n || (at > 0 && pause === 0n)) {
+        throw new LacunaError('WIRE_FIELD_INVALID', 'a gap that is empty or belongs to the one before');
+      }
+      const sinceNs = endNs + pause;
+      endNs = sinceNs + length;
+      if (endNs > TIMESTAMP_MAX) throw new LacunaError('WIRE_OVERFLOW', 'a gap ends beyond 2^63-1');
+      gaps.push({ sinceNs, untilNs: endNs });
+    }
+    return gaps;
   }
 
   #refuse(): RefuseFrame {

@@ -7,6 +7,7 @@
 import type { MessageShape, WakuMessage } from '../core/message.ts';
 import { topicBytes, topicFromBytes } from '../core/topic.ts';
 import { LacunaError } from '../errors.ts';
+import { LIMITS } from '../limits.ts';
 import { ByteWriter, lebLength, lebLength64 } from './bytes.ts';
 import {
   bytesFieldLength,
@@ -296,6 +297,16 @@ let preimage = Buffer.alloc(4_096);
  */
 export function decodeMessageAndTopic(frame: Uint8Array): WakuMessage {
   return new MessageView().read(asBuffer(frame)).toMessage();
+}
+
+/** The pubsub topic of a transfer frame, without a look at the rest; undefined where it does not begin with one. */
+export function pubsubTopicOf(frame: Uint8Array): string | undefined {
+  if (frame[0] !== PUBSUB_TOPIC * 8 + LENGTH_DELIMITED || frame.length < 3) return undefined;
+  const isShort = frame[1]! < 0x80;
+  const length = isShort ? frame[1]! : (frame[1]! & 0x7f) | (frame[2]! << 7);
+  const start = isShort ? 2 : 3;
+  if (length > LIMITS.messageTopicBytes || start + length > frame.length) return undefined;
+  return topicFromBytes(asBuffer(frame), start, start + length);
 }
 
 /** @throws LacunaError with a WIRE_ code. */

@@ -28,6 +28,8 @@ export function helloFrame(init: Partial<HelloFrame> = {}): HelloFrame {
     messagesMax: undefined,
     bytesMax: undefined,
     scope: { pubsubTopics: [], contentTopics: [] },
+    clockMs: Date.now(),
+    gaps: [],
     ...init,
   };
 }

@@ -1,8 +1,8 @@
 /** The HTTP interface over a real node: what it answers, what it refuses, and whom. */
-import { request } from 'node:http';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { configSchema } from '../../src/config.ts';
 import { type ErrorCode, LacunaError } from '../../src/errors.ts';
+import type { StreamEvent } from '../../src/http/event-streams.ts';
 import { nodeRoutes } from '../../src/http/routes.ts';
 import { HttpServer, type Routes } from '../../src/http/server.ts';
 import { LIMITS } from '../../src/limits.ts';
@@ -14,54 +14,12 @@ import { endedIn } from '../ended-in.ts';
 import { RecordingLogger } from '../recording-logger.ts';
 import { NOW_MS, sampleMessages, stored } from '../sample-messages.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
+import { ask, askText, begin, type JsonReply, refusal, serve } from './asking.ts';
 
 const MESSAGES = '/store/v1/messages';
 
-interface Reply {
-  readonly status: number | undefined;
-  readonly json: Record<string, unknown>;
-}
-
-interface Call {
-  readonly method?: string;
-  readonly body?: string | Buffer;
-  readonly headers?: Record<string, string>;
-}
-
-/** Not fetch, which does not let a Host be chosen. */
-async function ask(url: string, path: string, call: Call = {}): Promise<Reply> {
-  const { hostname, port } = new URL(url);
-  const { method = 'GET', body = '', headers = {} } = call;
-  const host = hostname.replace(/^\[|\]$/g, '');
-  return await new Promise((resolve, reject) => {
-    const asked = request({ host, port, path, method, headers, agent: false }, (response) => {
-      const parts: Buffer[] = [];
-      response.on('data', (part: Buffer) => parts.push(part));
-      response.on('error', reject);
-      response.on('end', () => {
-        const json = JSON.parse(Buffer.concat(parts).toString('utf8')) as Record<string, unknown>;
-        resolve({ status: response.statusCode, json });
-      });
-    });
-    asked.on('error', reject);
-    asked.end(body);
-  });
-}
-
-async function refusal(url: string, path: string, call?: Call): Promise<[number | undefined, unknown]> {
-  const { status, json } = await ask(url, path, call);
-  return [status, (json['error'] as Record<string, unknown>)['code']];
-}
-
-async function post(url: string, body: string): Promise<Reply> {
+async function post(url: string, body: string): Promise<JsonReply> {
   return await ask(url, MESSAGES, { method: 'POST', body });
-}
-
-async function serve(routes: Routes, log: RecordingLogger = new RecordingLogger()): Promise<string> {
-  const server = new HttpServer(routes, log);
-  const url = await server.listen('127.0.0.1:0');
-  onTestFinished(() => server.close());
-  return url;
 }
 
 async function running(): Promise<{ node: LacunaNode; url: string }> {
@@ -73,7 +31,8 @@ async function running(): Promise<{ node: LacunaNode; url: string }> {
   };
   const node = await LacunaNode.open({ config, log: silentLogger, clock, create: true });
   onTestFinished(() => node.stop());
-  return { node, url: await serve(nodeRoutes(node)) };
+  await node.start();
+  return { node, url: await serve(nodeRoutes(node, config.data, clock.nowMs)) };
 }
 
 function linesOf(count: number): string[] {
@@ -84,9 +43,12 @@ function linesOf(count: number): string[] {
 describe('a node over HTTP', () => {
   it('says how it is', async () => {
     const { node, url } = await running();
-    expect(await ask(url, '/healthz')).toEqual({ status: 200, json: { alive: true } });
+    expect(await ask(url, '/healthz')).toEqual({
+      status: 200,
+      json: { alive: true, peerId: node.peerId },
+    });
     expect(await ask(url, '/readyz?now')).toEqual({ status: 200, json: { ready: true } });
-    expect(await ask(url, '/api/v1/status')).toEqual({
+    expect(await ask(url, '/api/v1/status')).toMatchObject({
       status: 200,
       json: {
         version: VERSION,
@@ -97,6 +59,17 @@ describe('a node over HTTP', () => {
         quarantined: 0,
         connections: 0,
         sessionsRunning: 0,
+        state: 'serving',
+        fault: null,
+        lost: 0,
+        peersKnown: 0,
+        bytes: expect.any(Number),
+        predictedBytes: expect.any(Number),
+        gaps: expect.any(Number),
+        lastVerifiedAt: null,
+        startedAt: new Date(NOW_MS).toISOString().replace('.000', ''),
+        uptimeSeconds: expect.any(Number),
+        eventLoopDelayMs: expect.any(Number),
       },
     });
   });
@@ -179,7 +152,15 @@ describe('a node over HTTP', () => {
 });
 
 describe('the HTTP server', () => {
-  const routes: Routes = { 'GET /here': async () => ({ status: 200, json: {} }) };
+  const routes: Routes = {
+    'GET /here': { answer: async () => ({ status: 200, json: {} }) },
+    'GET /probe': { answer: async () => ({ status: 200, json: {} }), isProbe: true },
+    'GET /text': { answer: async () => ({ status: 200, text: 'as it is', type: 'text/plain' }) },
+    'POST /some': { answer: async ({ body }) => ({ status: 200, json: { body } }), bodyBytes: 10 },
+    'GET /asked': {
+      answer: async ({ query }) => ({ status: 200, json: Object.fromEntries(query) }),
+    },
+  };
 
   it('knows its paths and their methods', async () => {
     const url = await serve(routes);
@@ -217,8 +198,10 @@ describe('the HTTP server', () => {
 
   it('answers what a route ends in with its status, and tells the log of a defect only', async () => {
     const failing = (error: Error): Routes[string] => {
-      return async () => {
-        throw error;
+      return {
+        answer: async () => {
+          throw error;
+        },
       };
     };
     const coded = (code: ErrorCode): Routes[string] => failing(new LacunaError(code, 'as told'));
@@ -230,7 +213,7 @@ describe('the HTTP server', () => {
         'GET /damaged': coded('STORE_DAMAGED'),
         'GET /defect': failing(new TypeError('unforeseen')),
       },
-      log,
+      { log },
     );
     expect(await refusal(url, '/fault')).toEqual([503, 'STORE_FAULT']);
     expect(await refusal(url, '/busy')).toEqual([429, 'SESSION_BUSY']);
@@ -238,6 +221,23 @@ describe('the HTTP server', () => {
     expect(log.lines).toEqual([]);
     expect(await refusal(url, '/defect')).toEqual([500, 'INTERNAL']);
     expect(log.codes('error')).toEqual(['INTERNAL']);
+  });
+
+  it('gives a route what was asked, and takes from it any type of text', async () => {
+    const url = await serve(routes);
+    expect((await ask(url, '/asked?a=b%20c&d=')).json).toEqual({ a: 'b c', d: '' });
+    const { status, text, headers } = await askText(url, '/text');
+    expect([status, text, headers['content-type']]).toEqual([200, 'as it is', 'text/plain']);
+  });
+
+  it('takes a body where the route does, and as long as it does', async () => {
+    const url = await serve(routes);
+    const post = (body: string): Promise<JsonReply> => ask(url, '/some', { method: 'POST', body });
+    expect((await post('0123456789')).json).toEqual({ body: '0123456789' });
+    expect((await post('')).json).toEqual({ body: '' });
+    expect((await post('0123456789+')).status).toBe(413);
+    const headers = { 'content-length': '1' };
+    expect(await refusal(url, '/here', { body: '0', headers })).toEqual([413, 'HTTP_BODY_TOO_LARGE']);
   });
 
   it.each([
@@ -263,5 +263,145 @@ describe('the HTTP server', () => {
   it('does not listen where another does', async () => {
     const { host } = new URL(await serve(routes));
     expect(await endedIn(new HttpServer(routes, silentLogger).listen(host))).toBe('CONFIG_INVALID');
+  });
+});
+
+describe('a server with a token', () => {
+  const token = 'correct horse battery'.replaceAll(' ', '-');
+  const routes: Routes = {
+    'GET /here': { answer: async () => ({ status: 200, json: {} }) },
+    'POST /some': { answer: async () => ({ status: 200, json: {} }), bodyBytes: LIMITS.httpBodyBytes },
+    'GET /probe': { answer: async () => ({ status: 200, json: {} }), isProbe: true },
+    'GET /events': { answer: async () => ({ events: () => () => undefined }) },
+  };
+  const bearer = (text: string): { headers: Record<string, string> } => ({
+    headers: { authorization: text },
+  });
+
+  it('answers whoever sends it, under any name of the host', async () => {
+    const url = await serve(routes, { token });
+    expect((await ask(url, '/here', bearer(`Bearer ${token}`))).status).toBe(200);
+    expect((await ask(url, '/here', bearer(`bearer  ${token}`))).status).toBe(200);
+    const named = { headers: { authorization: `Bearer ${token}`, host: 'node.example.org' } };
+    expect((await ask(url, '/here', named)).status).toBe(200);
+  });
+
+  it('answers nobody else but a probe, and does not tell them what there is', async () => {
+    const url = await serve(routes, { token });
+    const unauthorized = [401, 'HTTP_UNAUTHORIZED'];
+    for (const path of ['/here', '/events', '/nothing', '//']) {
+      expect([path, await refusal(url, path)]).toEqual([path, unauthorized]);
+    }
+    for (const text of ['', token, `Basic ${token}`, 'Bearer', `Bearer ${token}x`, `Bearer ${token} x`]) {
+      expect([text, await refusal(url, '/here', bearer(text))]).toEqual([text, unauthorized]);
+    }
+    expect(await refusal(url, '/here', { ...bearer(`Bearer ${token}`), method: 'PUT' })).toEqual([
+      405,
+      'HTTP_METHOD',
+    ]);
+    expect((await askText(url, '/here')).headers['www-authenticate']).toBe('Bearer');
+    expect((await ask(url, '/probe')).status).toBe(200);
+    expect(await refusal(url, '/probe', { method: 'POST' })).toEqual(unauthorized);
+  });
+
+  it('reads nothing of a body that comes without it', async () => {
+    const url = await serve(routes, { token });
+    const body = ' '.repeat(LIMITS.httpBodyBytes + 1);
+    expect(await refusal(url, '/some', { method: 'POST', body })).toEqual([401, 'HTTP_UNAUTHORIZED']);
+  });
+
+  it('takes nothing from a web page, token or not', async () => {
+    const url = await serve(routes, { token });
+    const headers = { authorization: `Bearer ${token}`, origin: url };
+    expect(await refusal(url, '/here', { headers })).toEqual([403, 'HTTP_FORBIDDEN']);
+  });
+
+  it.each(['0.0.0.0:0', '[::]:0'])('listens on %s, and names an address of this machine', async (place) => {
+    const url = await serve(routes, { token, place });
+    expect(['127.0.0.1', '[::1]']).toContain(new URL(url).hostname);
+    expect((await ask(url, '/here', bearer(`Bearer ${token}`))).status).toBe(200);
+  });
+});
+
+describe('a stream of events', () => {
+  interface Source {
+    readonly routes: Routes;
+    readonly listeners: Set<(event: StreamEvent) => void>;
+    send(data: string): void;
+  }
+
+  function source(): Source {
+    const listeners = new Set<(event: StreamEvent) => void>();
+    const events = (listener: (event: StreamEvent) => void): (() => void) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    };
+    const routes: Routes = { 'GET /events': { answer: async () => ({ events }) } };
+    const send = (data: string): void => {
+      for (const listener of listeners) listener({ id: '1', event: 'thing', data });
+    };
+    return { routes, listeners, send };
+  }
+
+  it('begins at once, and brings what happens', async () => {
+    const { routes, listeners, send } = source();
+    const response = await begin(await serve(routes), '/events');
+    expect([response.statusCode, response.headers['content-type']]).toEqual([200, 'text/event-stream']);
+    let text = '';
+    response.setEncoding('utf8').on('data', (part: string) => {
+      text += part;
+    });
+    await expect.poll(() => text).toContain('\n\n');
+    send('{"a":1}');
+    await expect.poll(() => text).toContain('id: 1\nevent: thing\ndata: {"a":1}\n\n');
+    response.destroy();
+    await expect.poll(() => listeners.size).toBe(0);
+  });
+
+  it('is one of a few: the next is refused until one ends', async () => {
+    const { routes, listeners } = source();
+    const url = await serve(routes);
+    const open = await Promise.all(
+      Array.from({ length: LIMITS.httpEventStreams }, () => begin(url, '/events')),
+    );
+    expect(await refusal(url, '/events')).toEqual([429, 'HTTP_BUSY']);
+    expect(listeners.size).toBe(LIMITS.httpEventStreams);
+    open[0]!.destroy();
+    await expect.poll(() => listeners.size).toBe(LIMITS.httpEventStreams - 1);
+    const again = await begin(url, '/events');
+    expect(again.statusCode).toBe(200);
+  });
+
+  it('is cut off when its listener does not read, and others go on', async () => {
+    const { routes, listeners, send } = source();
+    const log = new RecordingLogger();
+    const url = await serve(routes, { log });
+    const [slow, quick] = await Promise.all([begin(url, '/events'), begin(url, '/events')]);
+    let read = 0;
+    quick.on('data', (part: Buffer) => {
+      read += part.length;
+    });
+    slow.on('error', () => undefined).pause();
+    const data = 'x'.repeat(64 * 1024);
+    let sent = 0;
+    for (; listeners.size === 2 && sent < 1_000; sent++) {
+      send(data);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(listeners.size).toBe(1);
+    expect(log.codes('warn')).toEqual(['HTTP_BUSY']);
+    // The system holds some of it beside what the server does.
+    expect(sent * data.length).toBeLessThan(LIMITS.httpEventBytes + 16 * 1024 * 1024);
+    await expect.poll(() => read).toBeGreaterThan(sent * data.length);
+  });
+
+  it('ends with the server', async () => {
+    const { routes, listeners } = source();
+    const server = new HttpServer(routes, silentLogger);
+    const response = await begin(await server.listen('127.0.0.1:0'), '/events');
+    const closed = new Promise((resolve) => response.on('error', resolve).on('end', resolve).resume());
+    await server.close();
+    await closed;
+    expect(listeners.size).toBe(0);
   });
 });

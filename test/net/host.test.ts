@@ -2,11 +2,11 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { type ErrorCode, LacunaError } from '../../src/errors.ts';
 import { LIMITS } from '../../src/limits.ts';
-import { parsePeerAddress } from '../../src/net/host.ts';
+import { parsePeerAddress } from '../../src/net/addresses.ts';
 import { METADATA, RECONCILIATION, TRANSFER } from '../../src/net/protocols.ts';
 import type { FrameChannel } from '../../src/ports.ts';
 import { addressOf, dial, frameOf, send, startPlainHost, stopPlainHosts } from '../e2e/plain-host.ts';
-import { createHost, startHost, stopHosts } from './lacuna-host.ts';
+import { createHost, makeGate, startHost, stopHosts } from './lacuna-host.ts';
 
 afterEach(async () => {
   await stopHosts();
@@ -111,7 +111,7 @@ describe('a peer', () => {
 
   it('that is banned is neither dialled nor let in, and disconnected at once', async () => {
     const banned = new Set<string>();
-    const here = await startHost({ isBanned: (peer) => banned.has(peer) });
+    const here = await startHost({ gate: makeGate({ isBanned: (peer) => banned.has(peer) }) });
     const [first, second] = [await startHost(), await startHost()];
     const connection = await first.connect(here.addresses[0]!);
     banned.add(first.peerId).add(second.peerId);

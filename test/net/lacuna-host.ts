@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { generateKeyPair } from '@libp2p/crypto/keys';
 import { Host, type HostInit } from '../../src/net/host.ts';
+import { Gate, type GateInit } from '../../src/sync/gate.ts';
+import { LimitCounts } from '../../src/sync/limit-counts.ts';
+import { Traffic } from '../../src/sync/traffic.ts';
 import { systemClock } from '../../src/system.ts';
 
 const running: { host: Host; folder: string }[] = [];
@@ -16,11 +19,28 @@ export async function createHost(init: Partial<HostInit> = {}): Promise<Host> {
     listen: ['/ip4/127.0.0.1/tcp/0'],
     version: '0.0.0',
     clock: systemClock,
-    isBanned: () => false,
+    gate: makeGate(),
+    admitsStream: () => true,
+    traffic: new Traffic(),
+    mdns: false,
     ...init,
   });
   running.push({ host, folder });
   return host;
+}
+
+/** A gate that is open to everybody, but for what is said. */
+export function makeGate(init: Partial<GateInit> = {}): Gate {
+  return new Gate({
+    allow: [],
+    deny: [],
+    configured: [],
+    isPrivate: false,
+    connectionsMax: 300,
+    isBanned: () => false,
+    counts: new LimitCounts(),
+    ...init,
+  });
 }
 
 export async function startHost(init: Partial<HostInit> = {}): Promise<Host> {

@@ -2,14 +2,19 @@
 import { EVERYTHING, type Scope } from '../../src/core/scope.ts';
 import { LacunaError } from '../../src/errors.ts';
 import type { FrameChannel, PeerLink, Random, StoredMessage } from '../../src/ports.ts';
+import { Budgets } from '../../src/sync/budgets.ts';
 import { Ingest } from '../../src/sync/ingest.ts';
+import { LimitCounts } from '../../src/sync/limit-counts.ts';
 import { Agreements } from '../../src/sync/native/agreements.ts';
-import { Pace } from '../../src/sync/native/pace.ts';
+import type { GapsWithin } from '../../src/sync/native/greeting.ts';
 import { NativeSynchroniser } from '../../src/sync/native/synchroniser.ts';
+import { Pace } from '../../src/sync/pace.ts';
 import type { SessionPlan, SessionResult } from '../../src/sync/session.ts';
 import { SessionRunner } from '../../src/sync/session-runner.ts';
 import { SessionTable } from '../../src/sync/session-table.ts';
 import { Strikes } from '../../src/sync/strikes.ts';
+import { Synchroniser } from '../../src/sync/synchroniser.ts';
+import { Traffic } from '../../src/sync/traffic.ts';
 import { WakuSession } from '../../src/sync/waku/session.ts';
 import { WakuSynchroniser } from '../../src/sync/waku/synchroniser.ts';
 import { TransferReceiver } from '../../src/sync/waku/transfer.ts';
@@ -41,13 +46,20 @@ export interface PartyInit {
   readonly scope?: Scope;
   /** Where salts and spots of its native sessions come from. */
   readonly random?: Random;
-  /** Bytes a second that it sends in native sessions, and that it takes. */
+  /** Bytes a second that it sends, and that it takes; of single pubsub topics. */
   readonly rate?: number;
   readonly downloadRate?: number;
+  readonly topicRates?: Readonly<Record<string, number>>;
+  /** Pubsub topics that it covers, for its counts of traffic. */
+  readonly topics?: readonly string[];
   /** In place of a store of its own over `messages`. */
   readonly store?: MemoryStore;
+  /** Where it says that it may lack messages. */
+  readonly gapsWithin?: GapsWithin;
   /** What it wrote down when it ran before. */
   readonly records?: MemoryRecords;
+  /** The name of a party that its operator knows. */
+  readonly friend?: string;
 }
 
 export class Party {
@@ -60,6 +72,11 @@ export class Party {
   readonly receiver: TransferReceiver;
   readonly synchroniser: WakuSynchroniser;
   readonly native: NativeSynchroniser;
+  /** What serves those who open sessions with it. */
+  readonly both: Synchroniser;
+  readonly counts = new LimitCounts();
+  readonly budgets: Budgets;
+  readonly traffic: Traffic;
   readonly records: MemoryRecords;
   /** Every session that ended here, in this order. */
   readonly ended: { result: SessionResult; error: LacunaError | undefined }[] = [];
@@ -70,11 +87,25 @@ export class Party {
     this.clock = clock;
     this.store = init.store ?? new MemoryStore(messages);
     this.records = init.records ?? new MemoryRecords();
-    this.sessions = new SessionTable(clock);
+    this.sessions = new SessionTable(clock, this.counts);
     this.strikes = new Strikes(clock);
-    const { store, sessions, strikes, log, records } = this;
+    this.traffic = new Traffic(init.topics);
+    const { store, sessions, strikes, log, records, counts } = this;
+    this.budgets = new Budgets({ clock, strikes, counts, isKnown: (peer) => peer === init.friend });
+    const { budgets } = this;
+    const upload = new Pace(clock, rate, init.topicRates);
+    const download = new Pace(clock, downloadRate);
+    const transfer = { store, budgets, traffic: this.traffic.of('waku') };
     const ingest = new Ingest(store, clock, systemSha256);
-    this.receiver = new TransferReceiver(ingest, store, sessions, strikes, log);
+    this.receiver = new TransferReceiver({
+      ...transfer,
+      ingest,
+      sessions,
+      strikes,
+      download,
+      log,
+      stop: new AbortController().signal,
+    });
     const runner = new SessionRunner({
       sessions,
       strikes,
@@ -83,8 +114,9 @@ export class Party {
       onSession: (result, error) => this.ended.push({ result, error }),
     });
     this.synchroniser = new WakuSynchroniser({
+      ...transfer,
+      upload,
       runner,
-      store,
       clock,
       scope,
       random: { below: (below) => Math.floor(below / 2) },
@@ -97,10 +129,14 @@ export class Party {
       agreements: new Agreements({ records, sha256: systemSha256, clock, log }),
       clock,
       scope,
+      gapsWithin: init.gapsWithin ?? (() => []),
       random,
-      upload: new Pace(clock, rate),
-      download: new Pace(clock, downloadRate),
+      budgets,
+      traffic: this.traffic.of('native'),
+      upload,
+      download,
     });
+    this.both = new Synchroniser(this.native, this.synchroniser, budgets);
   }
 
   /** The other party as this one sees it: a Lacuna, or a stock node. The other one always sees a Lacuna. */
@@ -113,9 +149,9 @@ export class Party {
     return {
       peer: other.name,
       isLacuna,
-      openSync: async () => open((channel) => other.native.serve(other.linkTo(this), channel)),
+      openSync: async () => open((channel) => other.both.serve('native', other.linkTo(this), channel)),
       openReconciliation: async () =>
-        open((channel) => other.synchroniser.serve(other.linkTo(this), channel)),
+        open((channel) => other.both.serve('waku', other.linkTo(this), channel)),
       openTransfer: async () => open((channel) => other.receiver.receive(this.name, channel)),
     };
   }

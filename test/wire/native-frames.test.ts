@@ -2,12 +2,14 @@
  * The frames between two Lacunas as bytes: golden ones, random ones there and back, damaged ones, and every limit
  * at its exact number. More golden frames, and malformed ones, are in spec/vectors.
  */
+
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { nativeFramesFile } from '../../scripts/vectors/native-frames.ts';
 import { nativePayloadsFile } from '../../scripts/vectors/native-payloads.ts';
 import { fromHex, toHex } from '../../scripts/vectors/shared.ts';
+import type { Interval } from '../../src/core/interval.ts';
 import { boundAt, HASH_BYTES, makeId, SyncIdList, TIMESTAMP_MAX } from '../../src/core/sync-id.ts';
 import { topicFromBytes } from '../../src/core/topic.ts';
 import { LIMITS } from '../../src/limits.ts';
@@ -37,6 +39,11 @@ const HELLO: HelloFrame = {
   messagesMax: undefined,
   bytesMax: 1,
   scope: { pubsubTopics: [], contentTopics: ['/a', ''] },
+  clockMs: 300,
+  gaps: [
+    { sinceNs: 0n, untilNs: 100n },
+    { sinceNs: 200n, untilNs: 300n },
+  ],
 };
 
 const id = (timestampNs: bigint, fill: number): Uint32Array =>
@@ -46,11 +53,11 @@ const hashOf = (fill: string): string => fill.repeat(HASH_BYTES);
 
 /** Each kind, and by its side the bytes that its grammar gives: the fields in order, spaces for the reader. */
 const GOLDEN: readonly (readonly [name: string, frame: NativeFrame, hex: string])[] = [
-  ['hello', HELLO, `00 00 03 00 ac02 ${salt} 8001 00 01 00 02 022f61 00`],
+  ['hello', HELLO, `00 00 03 00 ac02 ${salt} 8001 00 01 00 02 022f61 00 ac02 02 00 64 64 64`],
   [
     'hello with all flags',
     { ...HELLO, features: WORD_MAX, audit: true, agreement: new Uint8Array(8).fill(0xcd) },
-    `00 ffffffff07 0f 00 ac02 ${salt} ${'cd'.repeat(8)} 8001 00 01 00 02 022f61 00`,
+    `00 ffffffff07 0f 00 ac02 ${salt} ${'cd'.repeat(8)} 8001 00 01 00 02 022f61 00 ac02 02 00 64 64 64`,
   ],
   ['refuse', { kind: 'refuse', reason: 'stopping', retryAfterMs: 1_000 }, '01 08 e807'],
   ['payload', { kind: 'payload', payload: { ...EMPTY, agreed: true } }, '02 08'],
@@ -139,6 +146,14 @@ const topics = fc.array(fc.uint8Array({ maxLength: 40 }).map(topicFromBytes), { 
 const bytes = (length: number): fc.Arbitrary<Uint8Array> =>
   fc.uint8Array({ minLength: length, maxLength: length });
 
+/** Ascending times two by two; one that is left over is left out. */
+function gapsBetween(times: readonly bigint[]): Interval[] {
+  return Array.from({ length: Math.floor(times.length / 2) }, (_, at) => ({
+    sinceNs: times[2 * at]!,
+    untilNs: times[2 * at + 1]!,
+  }));
+}
+
 /** Every value that a frame of each kind may hold. */
 const FRAMES: Readonly<Record<NativeFrame['kind'], fc.Arbitrary<NativeFrame>>> = {
   hello: fc
@@ -155,6 +170,10 @@ const FRAMES: Readonly<Record<NativeFrame['kind'], fc.Arbitrary<NativeFrame>>> =
       messagesMax: cap,
       bytesMax: cap,
       scope: fc.record({ pubsubTopics: topics, contentTopics: topics }),
+      clockMs: number,
+      gaps: fc
+        .uniqueArray(time, { maxLength: 8, comparator: 'IsStrictlyEqual' })
+        .map((times) => gapsBetween([...times].sort((a, b) => (a < b ? -1 : 1)))),
     })
     .map(({ window: [sinceNs, untilNs], ...hello }) => ({ ...hello, sinceNs, untilNs })),
   refuse: fc.record({

@@ -15,14 +15,16 @@ import type { Clock, FrameChannel, MessageStore, Random } from '../../ports.ts';
 import { lebLength } from '../../wire/bytes.ts';
 import type { NativeFrame, OverFrame, PayloadFrame, ResultFrame } from '../../wire/native-frame.ts';
 import { decodeNativeFrame } from '../../wire/native-frames.ts';
+import type { Budgets } from '../budgets.ts';
 import type { Ingest } from '../ingest.ts';
+import type { Pace } from '../pace.ts';
 import { inTime, within } from '../session-runner.ts';
 import { isMalformed, STRIKE_MALFORMED, type Strikes } from '../strikes.ts';
+import type { ProtocolTraffic } from '../traffic.ts';
 import type { Claims } from './claims.ts';
 import { Demand } from './demand.ts';
 import type { Terms } from './greeting.ts';
 import type { Outlet } from './outlet.ts';
-import type { Pace } from './pace.ts';
 import { errorOf } from './refusal.ts';
 import type { NativeSession } from './session.ts';
 import { Supply } from './supply.ts';
@@ -38,6 +40,8 @@ export interface ConversationInit {
   readonly ingest: Ingest;
   readonly claims: Claims;
   readonly strikes: Strikes;
+  readonly budgets: Budgets;
+  readonly traffic: ProtocolTraffic;
   readonly clock: Clock;
   readonly random: Random;
   readonly upload: Pace;
@@ -128,7 +132,7 @@ export class Conversation {
   }
 
   #makeSupply(): Supply {
-    const { store, outlet, upload, signal, session, terms } = this.#init;
+    const { store, outlet, upload, signal, session, terms, budgets, traffic } = this.#init;
     return new Supply({
       store,
       outlet,
@@ -137,6 +141,10 @@ export class Conversation {
       windowBytes: terms.windowBytes,
       messagesMax: terms.messagesMax,
       bytesMax: terms.bytesMax,
+      onSending: (messages, bytes) => {
+        budgets.serve(session.peer, bytes);
+        traffic.messagesSent(messages);
+      },
       onSent: (messages) => {
         session.sent += messages;
         session.touch();
@@ -147,7 +155,8 @@ export class Conversation {
   }
 
   #makeDemand(): Demand {
-    const { store, ingest, claims, clock, outlet, download, signal, session, strikes, terms } = this.#init;
+    const { store, ingest, claims, clock, outlet, download, signal, session } = this.#init;
+    const { strikes, terms, traffic } = this.#init;
     return new Demand({
       store,
       ingest,
@@ -162,6 +171,7 @@ export class Conversation {
       windowBytes: LIMITS.nativeWindowBytes,
       messagesMax: session.plan.messagesMax,
       bytesMax: session.plan.bytesMax,
+      onDelivered: (messages) => traffic.messagesReceived(messages),
       onArrived: (stored, known) => {
         session.received += stored;
         session.known += known;

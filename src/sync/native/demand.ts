@@ -10,12 +10,12 @@ import { LIMITS } from '../../limits.ts';
 import type { AppendResult, Clock, MessageStore, StoredMessage } from '../../ports.ts';
 import type { BatchFrame, OfferFrame } from '../../wire/native-frame.ts';
 import type { Ingest } from '../ingest.ts';
+import type { Pace } from '../pace.ts';
 import { MISSING_NAMED } from '../session.ts';
 import { Arrivals } from './arrivals.ts';
 import type { Claimant, Claims } from './claims.ts';
 import { OfferedPage } from './offered-page.ts';
 import type { Outlet } from './outlet.ts';
-import type { Pace } from './pace.ts';
 
 export interface DemandInit {
   readonly store: MessageStore;
@@ -32,6 +32,8 @@ export interface DemandInit {
   readonly windowBytes: number;
   readonly messagesMax: number | undefined;
   readonly bytesMax: number | undefined;
+  /** Told of what was brought, before it is looked at. */
+  readonly onDelivered: (messages: readonly Uint8Array[]) => void;
   readonly onArrived: (stored: number, known: number) => void;
   readonly onRefused: (code: ErrorCode) => void;
   /** Told of messages that were offered and asked for, and are not sent. */
@@ -159,6 +161,7 @@ export class Demand implements Claimant {
   deliver({ wants, messages }: BatchFrame): void {
     if (messages.length === 0 && wants === this.#wantsDone) throw invalid('a batch of nothing');
     const bytes = messages.reduce((sum, { length }) => sum + length, 0);
+    this.#init.onDelivered(messages);
     this.#unstoredBytes += bytes;
     if (this.#unstoredBytes > this.#init.windowBytes + LIMITS.nativeBatchBytesMax) {
       throw new LacunaError('TRANSFER_OVER_CREDIT', 'more was sent than there was credit for');
@@ -240,7 +243,7 @@ export class Demand implements Claimant {
     for (let row = from; row < page.count && wanted < countMax; row++) {
       page.next = row + 1;
       if (!page.isOpen(row)) continue;
-      if (store.has(page.id(row))) {
+      if (store.knows(page.id(row))) {
         page.decline(row);
         this.#init.onArrived(0, 1);
       } else if (this.#isFull) {
@@ -358,7 +361,8 @@ export class Demand implements Claimant {
     const { stored, duplicate } = await appending;
     onArrived(stored, duplicate);
     for (const { id } of messages) this.#pages.find((page) => page.settle(id));
-    await pace.pass(bytes, signal);
+    const encoded = messages.map((message) => message.encoded);
+    await pace.pass(encoded, bytes, signal);
     this.#unstoredBytes -= bytes;
     this.#acknowledged += 1;
     outlet.acknowledge(this.#acknowledged);

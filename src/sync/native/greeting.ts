@@ -2,8 +2,10 @@
  * How a session begins: each side says what it covers, what it gives and takes, and what it remembers of the other;
  * what both can do is what the session does.
  */
+
+import { type Interval, intersection } from '../../core/interval.ts';
 import type { KeyedSums } from '../../core/keyed-sums.ts';
-import { intersectScopes, type Scope } from '../../core/scope.ts';
+import { intersectScopes, type Scope, sameScope } from '../../core/scope.ts';
 import { LacunaError } from '../../errors.ts';
 import { LIMITS } from '../../limits.ts';
 import type { Random } from '../../ports.ts';
@@ -30,11 +32,26 @@ export interface Terms {
   readonly windowBytes: number;
   readonly messagesMax: number | undefined;
   readonly bytesMax: number | undefined;
+  /** Where the other side may lack messages, as it says. */
+  readonly theirGaps: readonly Interval[];
+  /** What its clock said. */
+  readonly theirClockMs: number;
 }
 
 const SALT_BYTES = 16;
 
-export function helloOf(plan: SessionPlan, agreement: Agreement | undefined, random: Random): HelloFrame {
+/** What a side says of itself, whoever asks. */
+export interface OwnState {
+  /** What its clock says, ms since 1970. */
+  readonly clockMs: number;
+  readonly agreement: Agreement | undefined;
+  /** Where it may lack messages of a window. */
+  readonly gapsWithin: GapsWithin;
+}
+
+export type GapsWithin = (scope: Scope, window: Interval) => readonly Interval[];
+
+export function helloOf(plan: SessionPlan, own: OwnState, random: Random): HelloFrame {
   const { scope, sinceNs, untilNs, direction, dryRun, audit, messagesMax, bytesMax } = plan;
   return {
     kind: 'hello',
@@ -45,22 +62,25 @@ export function helloOf(plan: SessionPlan, agreement: Agreement | undefined, ran
     sinceNs,
     untilNs,
     salt: saltOf(random),
-    agreement: agreement?.id,
+    agreement: own.agreement?.id,
     windowBytes: LIMITS.nativeWindowBytes,
     messagesMax,
     bytesMax,
     scope,
+    clockMs: own.clockMs,
+    gaps: own.gapsWithin(scope, plan),
   };
 }
 
-export interface OwnTerms {
+export interface OwnTerms extends OwnState {
   /** The topics this node covers. */
   readonly scope: Scope;
+  /** Nothing of a scope is kept that is older than this. */
+  readonly horizonNs: (scope: Scope) => bigint;
   /** Times from here on are none of its business. */
   readonly untilNs: bigint;
   /** Whether messages can be stored at the moment. */
   readonly takes: boolean;
-  readonly agreement: Agreement | undefined;
 }
 
 /**
@@ -71,9 +91,8 @@ export interface OwnTerms {
 export function replyTo(hello: HelloFrame, own: OwnTerms, random: Random): HelloFrame {
   const scope = intersectScopes(own.scope, hello.scope);
   if (scope === undefined) throw new LacunaError('SESSION_SCOPE', 'the peer covers other topics');
-  let { untilNs } = hello;
-  if (untilNs > own.untilNs) untilNs = own.untilNs;
-  if (untilNs <= hello.sinceNs) throw new LacunaError('SESSION_WINDOW', 'the window asked for is empty here');
+  const window = intersection(hello, { sinceNs: own.horizonNs(scope), untilNs: own.untilNs });
+  if (window === undefined) throw new LacunaError('SESSION_WINDOW', 'the window asked for is empty here');
   const isRemembered = own.agreement !== undefined && sameBytes(own.agreement.id, hello.agreement);
   return {
     kind: 'hello',
@@ -81,14 +100,15 @@ export function replyTo(hello: HelloFrame, own: OwnTerms, random: Random): Hello
     gives: hello.takes,
     takes: hello.gives && own.takes,
     audit: hello.audit && (hello.features & FEATURE_AUDIT) !== 0,
-    sinceNs: hello.sinceNs,
-    untilNs,
+    ...window,
     salt: saltOf(random),
     agreement: isRemembered ? hello.agreement : undefined,
     windowBytes: LIMITS.nativeWindowBytes,
     messagesMax: undefined,
     bytesMax: undefined,
     scope,
+    clockMs: own.clockMs,
+    gaps: own.gapsWithin(scope, window),
   };
 }
 
@@ -127,6 +147,8 @@ export function termsOf(
     windowBytes: other.windowBytes,
     messagesMax: other.messagesMax,
     bytesMax: other.bytesMax,
+    theirGaps: other.gaps,
+    theirClockMs: other.clockMs,
   };
 }
 
@@ -136,10 +158,4 @@ function saltOf(random: Random): Uint8Array {
 
 function sameBytes(a: Uint8Array, b: Uint8Array | undefined): boolean {
   return a.length === b?.length && a.every((byte, at) => byte === b[at]);
-}
-
-function sameScope(a: Scope, b: Scope): boolean {
-  const same = (x: readonly string[], y: readonly string[]): boolean =>
-    x.length === y.length && x.every((topic) => y.includes(topic));
-  return same(a.pubsubTopics, b.pubsubTopics) && same(a.contentTopics, b.contentTopics);
 }

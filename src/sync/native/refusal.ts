@@ -3,9 +3,11 @@ import { type ErrorCode, LacunaError } from '../../errors.ts';
 import { LIMITS } from '../../limits.ts';
 import type { RefusalReason, RefuseFrame } from '../../wire/native-frame.ts';
 
-export function refusalOf(code: ErrorCode): RefuseFrame {
+/** Of an error that knows no better time, those who meet a place that is taken are asked to come again soon. */
+export function refusalOf({ code, retryAfterMs }: LacunaError): RefuseFrame {
   const reason = reasonOf(code);
-  return { kind: 'refuse', reason, retryAfterMs: reason === 'busy' ? LIMITS.nativeRetryMs : 0 };
+  const soonMs = reason === 'busy' ? LIMITS.nativeRetryMs : 0;
+  return { kind: 'refuse', reason, retryAfterMs: Math.ceil(retryAfterMs ?? soonMs) };
 }
 
 /** The other side has said why it ends: there is nobody to answer. */

@@ -1,4 +1,5 @@
 /** A session between two Lacunas: what it covers, what was found and moved, and what both sides said at its end. */
+import type { Interval } from '../../core/interval.ts';
 import type { Scope } from '../../core/scope.ts';
 import { SyncIdList } from '../../core/sync-id.ts';
 import type { ErrorCode } from '../../errors.ts';
@@ -15,6 +16,11 @@ export class NativeSession implements RunningSession {
   scope: Scope;
   sinceNs: bigint;
   untilNs: bigint;
+  /** Where the other side may lack messages, and how far its clock is ahead, as its hello said. */
+  peerGaps: readonly Interval[] = [];
+  peerSkewMs: number | undefined;
+  /** Messages flow this way, as the two hellos have it. */
+  takes = false;
   rounds = 0;
   bytesSent = 0;
   bytesReceived = 0;
@@ -120,6 +126,10 @@ export class NativeSession implements RunningSession {
       complete,
       capped: this.capped,
       durationMs: Math.round(this.#clock.monotonicMs() - this.#startedMs),
+      takes: this.takes,
+      scope: this.scope,
+      peerGaps: this.peerGaps,
+      peerSkewMs: this.peerSkewMs,
     };
   }
 }

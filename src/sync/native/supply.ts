@@ -8,8 +8,8 @@ import { LIMITS } from '../../limits.ts';
 import type { MessageStore } from '../../ports.ts';
 import type { WantFrame } from '../../wire/native-frame.ts';
 import { encodeNativeFrame } from '../../wire/native-frames.ts';
+import type { Pace } from '../pace.ts';
 import type { Outlet } from './outlet.ts';
-import type { Pace } from './pace.ts';
 
 export interface SupplyInit {
   readonly store: MessageStore;
@@ -20,6 +20,8 @@ export interface SupplyInit {
   readonly windowBytes: number;
   readonly messagesMax: number | undefined;
   readonly bytesMax: number | undefined;
+  /** Told of messages that are about to be sent, and of their bytes; what it throws ends the session. */
+  readonly onSending: (messages: readonly Uint8Array[], bytes: number) => void;
   /** Told of messages that were handed to the transport. */
   readonly onSent: (messages: number) => void;
   /** Told when something was acknowledged or asked for no more. */
@@ -253,22 +255,23 @@ export class Supply {
     const { messages, bytes } = batch.take();
     const frame = encodeNativeFrame({ kind: 'batch', wants: this.#wantsDone, messages });
     await this.#sending;
-    this.#sending = this.#dispatch(frame, messages.length, bytes);
+    this.#sending = this.#dispatch(frame, messages, bytes);
     // Its failure is heard of when it is waited for.
     this.#sending.catch(() => undefined);
   }
 
-  async #dispatch(frame: Uint8Array, messages: number, bytes: number): Promise<void> {
-    const { outlet, pace, signal, windowBytes, onSent } = this.#init;
+  async #dispatch(frame: Uint8Array, messages: readonly Uint8Array[], bytes: number): Promise<void> {
+    const { outlet, pace, signal, windowBytes, onSending, onSent } = this.#init;
     while (this.#unacknowledgedBytes > 0 && this.#unacknowledgedBytes + bytes > windowBytes) {
       await this.#credit();
     }
-    await pace.pass(bytes, signal);
+    await pace.pass(messages, bytes, signal);
     signal.throwIfAborted();
+    onSending(messages, bytes);
     this.#unacknowledged.push(bytes);
     this.#unacknowledgedBytes += bytes;
     await outlet.bulk(frame);
-    onSent(messages);
+    onSent(messages.length);
   }
 
   #credit(): Promise<void> {

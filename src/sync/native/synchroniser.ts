@@ -9,16 +9,18 @@ import type { Clock, FrameChannel, MessageStore, PeerLink, Random } from '../../
 import { lebLength } from '../../wire/bytes.ts';
 import type { HelloFrame } from '../../wire/native-frame.ts';
 import { decodeNativeFrame, encodeNativeFrame } from '../../wire/native-frames.ts';
+import type { Budgets } from '../budgets.ts';
 import type { Ingest } from '../ingest.ts';
+import type { Pace } from '../pace.ts';
 import type { SessionPlan, SessionResult } from '../session.ts';
 import { inTime, type SessionRunner, within } from '../session-runner.ts';
 import { STRIKE_MALFORMED, type Strikes } from '../strikes.ts';
-import type { Agreements } from './agreements.ts';
+import type { ProtocolTraffic } from '../traffic.ts';
+import type { Agreement, Agreements } from './agreements.ts';
 import { Claims } from './claims.ts';
 import { Conversation } from './conversation.ts';
-import { helloOf, replyTo, type Terms, termsOf } from './greeting.ts';
+import { type GapsWithin, helloOf, type OwnState, replyTo, type Terms, termsOf } from './greeting.ts';
 import { Outlet } from './outlet.ts';
-import type { Pace } from './pace.ts';
 import { errorOf, PeerRefusal, refusalOf } from './refusal.ts';
 import { NativeSession } from './session.ts';
 
@@ -28,10 +30,14 @@ export interface NativeSynchroniserInit {
   readonly ingest: Ingest;
   readonly strikes: Strikes;
   readonly agreements: Agreements;
+  readonly budgets: Budgets;
+  readonly traffic: ProtocolTraffic;
   readonly clock: Clock;
   readonly random: Random;
   /** The topics this node covers. */
   readonly scope: Scope;
+  /** Where this node may lack messages. */
+  readonly gapsWithin: GapsWithin;
   /** What this node sends and takes, over all sessions. */
   readonly upload: Pace;
   readonly download: Pace;
@@ -78,7 +84,7 @@ export class NativeSynchroniser {
         isTaken = true;
         await this.#guarded(session, channel, signal, async (outlet) => {
           const agreement = await agreements.with(link.peer);
-          const hello = helloOf(plan, agreement, random);
+          const hello = helloOf(plan, this.#ownState(agreement), random);
           session.reconciliationBytesSent += outlet.post(hello);
           const reply = await readHello(channel, session, signal);
           return termsOf(hello, reply, true, agreement, agreements);
@@ -104,7 +110,13 @@ export class NativeSynchroniser {
           const hello = await readHello(channel, session, signal);
           const agreement = hello.agreement === undefined ? undefined : await agreements.with(link.peer);
           const untilNs = BigInt(Math.ceil(clock.nowMs() + LIMITS.importFutureMs)) * 1_000_000n;
-          const own = { scope, untilNs, takes: store.writable, agreement };
+          const own = {
+            ...this.#ownState(agreement),
+            scope,
+            untilNs,
+            horizonNs: (asked: Scope) => store.horizonNs(asked),
+            takes: store.writable,
+          };
           const reply = replyTo(hello, own, random);
           session.reconciliationBytesSent += outlet.post(reply);
           return termsOf(hello, reply, false, agreement, agreements);
@@ -112,8 +124,13 @@ export class NativeSynchroniser {
       });
     } catch (error) {
       // Turned away before it began: there was no place for it.
-      if (!isTaken) await this.#leave(channel, toLacunaError(error));
+      if (!isTaken) await this.turnAway(channel, toLacunaError(error));
     }
+  }
+
+  #ownState(agreement: Agreement | undefined): OwnState {
+    const { clock, gapsWithin } = this.#init;
+    return { clockMs: Math.max(0, Math.round(clock.nowMs())), agreement, gapsWithin };
   }
 
   /** Greets, runs the conversation, and tells the other side why if it ends early. */
@@ -133,7 +150,7 @@ export class NativeSynchroniser {
       const cause = toLacunaError(signal.aborted ? signal.reason : error);
       // Between two Lacunas the limits are those of the protocol: no honest peer is over them.
       if (cause.code === 'WIRE_LIMIT') this.#init.strikes.strike(session.peer, STRIKE_MALFORMED);
-      await this.#leave(channel, cause);
+      await this.turnAway(channel, cause);
       throw cause;
     } finally {
       broken.abort();
@@ -141,7 +158,7 @@ export class NativeSynchroniser {
   }
 
   /** Ends the stream; whom nothing is to be blamed for is told why, unless it does not even read. */
-  async #leave(channel: FrameChannel, error: LacunaError): Promise<void> {
+  async turnAway(channel: FrameChannel, error: LacunaError): Promise<void> {
     const isPolite = error instanceof PeerRefusal || POLITE.has(error.code);
     const isSaid = isPolite && (await inTime(sayWhy(channel, error), this.#init.clock, LIMITS.nativeLeaveMs));
     if (!isSaid) channel.abort(new Error(error.code));
@@ -155,12 +172,14 @@ export class NativeSynchroniser {
     broken: AbortController,
     signal: AbortSignal,
   ): Promise<void> {
-    const { agreements, upload, download, ...own } = this.#init;
-    const { scope, sinceNs, untilNs, keyed } = terms;
-    Object.assign(session, { scope, sinceNs, untilNs });
+    const { agreements, upload, download, clock, ...own } = this.#init;
+    const { scope, sinceNs, untilNs, takes, keyed } = terms;
+    const peerSkewMs = terms.theirClockMs - clock.nowMs();
+    Object.assign(session, { scope, sinceNs, untilNs, takes, peerGaps: terms.theirGaps, peerSkewMs });
     const index = await within(own.store.index(scope, sinceNs, untilNs), signal);
     const conversation = new Conversation({
       ...own,
+      clock,
       session,
       channel,
       outlet,
@@ -209,6 +228,6 @@ async function readHello(
 }
 
 async function sayWhy(channel: FrameChannel, error: LacunaError): Promise<void> {
-  if (!(error instanceof PeerRefusal)) await channel.write([encodeNativeFrame(refusalOf(error.code))]);
+  if (!(error instanceof PeerRefusal)) await channel.write([encodeNativeFrame(refusalOf(error))]);
   await channel.close();
 }

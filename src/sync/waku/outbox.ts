@@ -3,23 +3,34 @@ import type { SyncIdList } from '../../core/sync-id.ts';
 import { LIMITS } from '../../limits.ts';
 import type { FrameChannel, MessageStore, PeerLink } from '../../ports.ts';
 import { lebLength } from '../../wire/bytes.ts';
+import type { Budgets } from '../budgets.ts';
+import type { Pace } from '../pace.ts';
+import type { ProtocolTraffic } from '../traffic.ts';
 import type { WakuSession } from './session.ts';
 
+export interface OutboxInit {
+  readonly store: MessageStore;
+  /** What this node sends, over all sessions. */
+  readonly upload: Pace;
+  readonly budgets: Budgets;
+  readonly traffic: ProtocolTraffic;
+}
+
 export class Outbox {
+  readonly #init: OutboxInit;
   readonly #session: WakuSession;
   readonly #link: PeerLink;
-  readonly #store: MessageStore;
   readonly #frameBytesMax: number;
   #queue: SyncIdList[] = [];
   #channel: FrameChannel | undefined;
   #working: Promise<void> | undefined;
   #failure: unknown;
-  #aborted: Error | undefined;
+  readonly #stop = new AbortController();
 
-  constructor(session: WakuSession, link: PeerLink, store: MessageStore) {
+  constructor(session: WakuSession, link: PeerLink, init: OutboxInit) {
+    this.#init = init;
     this.#session = session;
     this.#link = link;
-    this.#store = store;
     this.#frameBytesMax = link.isLacuna ? LIMITS.transferFrameBytes : LIMITS.nwakuTransferFrameBytes;
   }
 
@@ -50,7 +61,7 @@ export class Outbox {
   }
 
   abort(reason: Error): void {
-    this.#aborted = reason;
+    this.#stop.abort(reason);
     this.#queue = [];
     this.#channel?.abort(reason);
   }
@@ -65,7 +76,7 @@ export class Outbox {
     let frames: Uint8Array[] = [];
     let bytes = 0;
     for (let ids = this.#queue.shift(); ids !== undefined; ids = this.#queue.shift()) {
-      for await (const frame of this.#store.read(ids)) {
+      for await (const frame of this.#init.store.read(ids)) {
         if (frame.length > this.#frameBytesMax) {
           // A longer frame would end the peer's stream and lose what follows.
           this.#session.refuse('TRANSFER_TOO_LARGE');
@@ -83,9 +94,15 @@ export class Outbox {
   }
 
   async #write(frames: readonly Uint8Array[]): Promise<void> {
+    const { upload, budgets, traffic } = this.#init;
+    const { signal } = this.#stop;
+    const bytes = frames.reduce((sum, { length }) => sum + length, 0);
+    await upload.pass(frames, bytes, signal);
+    budgets.serve(this.#session.peer, bytes);
     this.#channel ??= await this.#link.openTransfer();
     // A stream that opens when all is over would else stay open.
-    if (this.#aborted !== undefined) this.#channel.abort(this.#aborted);
+    if (signal.aborted) this.#channel.abort(signal.reason);
+    traffic.messagesSent(frames);
     await this.#channel.write(frames);
     this.#session.sent += frames.length;
     this.#session.touch();

@@ -106,7 +106,8 @@ export class WakuSession implements RunningSession {
   needs(ids: SyncIdList): void {
     const heldMax = this.#heldMax();
     for (let row = 0; row < ids.count && this.held < heldMax; row++) {
-      if (!this.#store.has(ids.at(row)) && this.#awaited.insert(ids.words, row * ID_WORDS)) this.#named += 1;
+      if (!this.#store.knows(ids.at(row)) && this.#awaited.insert(ids.words, row * ID_WORDS))
+        this.#named += 1;
     }
   }
 
@@ -164,6 +165,11 @@ export class WakuSession implements RunningSession {
     return inScope(this.scope, message.pubsubTopic, message.contentTopic)
       ? undefined
       : 'TRANSFER_OUT_OF_SCOPE';
+  }
+
+  /** Whether the peer named it, and it has not come. */
+  awaits(id: Uint32Array): boolean {
+    return this.#awaited.has(id);
   }
 
   arrived(id: Uint32Array, wasNew: boolean): void {
@@ -260,6 +266,10 @@ export class WakuSession implements RunningSession {
       complete: this.verified,
       capped: false,
       durationMs: Math.round(this.#clock.monotonicMs() - this.#startedMs),
+      takes: this.takes,
+      scope: this.scope,
+      peerGaps: [],
+      peerSkewMs: undefined,
     };
   }
 

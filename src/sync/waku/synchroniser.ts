@@ -4,18 +4,17 @@
  */
 import { type ReconcilePolicy, WAKU_POLICY } from '../../core/reconcile.ts';
 import type { Scope } from '../../core/scope.ts';
-import { toLacunaError } from '../../errors.ts';
+import { type LacunaError, toLacunaError } from '../../errors.ts';
 import { LIMITS } from '../../limits.ts';
-import type { Clock, FrameChannel, MessageStore, PeerLink, Random } from '../../ports.ts';
+import type { Clock, FrameChannel, PeerLink, Random } from '../../ports.ts';
 import type { SessionPlan, SessionResult } from '../session.ts';
 import { type SessionRunner, within } from '../session-runner.ts';
 import { type DialogueOutcome, initiate, respond } from './dialogue.ts';
-import { Outbox } from './outbox.ts';
+import { Outbox, type OutboxInit } from './outbox.ts';
 import { WakuSession } from './session.ts';
 
-export interface WakuSynchroniserInit {
+export interface WakuSynchroniserInit extends OutboxInit {
   readonly runner: SessionRunner;
-  readonly store: MessageStore;
   readonly clock: Clock;
   readonly random: Random;
   /** The topics this node covers. */
@@ -49,7 +48,7 @@ export class WakuSynchroniser {
     const { runner, store, clock, scope } = this.#init;
     const plan: SessionPlan = { scope, sinceNs: 0n, untilNs: 0n, direction: 'both', dryRun: false };
     const session = new WakuSession(link.peer, 'responder', plan, store, clock);
-    const outbox = new Outbox(session, link, store);
+    const outbox = new Outbox(session, link, this.#init);
     try {
       await runner.run(session, { stop, yields: true, timeMs: LIMITS.sessionMs }, async (signal) => {
         const outcome = await this.#dialogue(session, channel, link, outbox, signal, respond);
@@ -61,6 +60,11 @@ export class WakuSynchroniser {
       channel.abort(new Error(toLacunaError(error).code));
       outbox.abort(new Error('SESSION_ABORTED'));
     }
+  }
+
+  /** The Waku wire has no words for a refusal. */
+  async turnAway(channel: FrameChannel, { code }: LacunaError): Promise<void> {
+    channel.abort(new Error(code));
   }
 
   async #passes(
@@ -98,7 +102,7 @@ export class WakuSynchroniser {
     probablyEqual: boolean,
     deadline: AbortSignal,
   ): Promise<DialogueOutcome> {
-    const outbox = new Outbox(session, link, this.#init.store);
+    const outbox = new Outbox(session, link, this.#init);
     try {
       const channel = await within(link.openReconciliation(), deadline);
       const outcome = await this.#dialogue(session, channel, link, outbox, deadline, (context) =>

@@ -8,9 +8,12 @@ import { LIMITS } from '../../limits.ts';
 import type { FrameChannel, Logger, MessageStore, StoredMessage } from '../../ports.ts';
 import { lebLength } from '../../wire/bytes.ts';
 import { decodeMessageAndTopic } from '../../wire/waku-message.ts';
+import type { Budgets } from '../budgets.ts';
 import type { Ingest } from '../ingest.ts';
+import type { Pace } from '../pace.ts';
 import type { SessionTable } from '../session-table.ts';
 import { isMalformed, STRIKE_MALFORMED, type Strikes } from '../strikes.ts';
+import type { ProtocolTraffic } from '../traffic.ts';
 import { WakuSession } from './session.ts';
 
 /**
@@ -22,23 +25,30 @@ const BLAMELESS: ReadonlySet<ErrorCode> = new Set(['TRANSFER_NOT_WANTED', 'MESSA
 /** Unasked frames that a peer may send on one stream before the stream is reset. */
 const UNASKED_FRAMES_MAX = 100;
 
-export class TransferReceiver {
-  readonly #ingest: Ingest;
-  readonly #store: MessageStore;
-  readonly #sessions: SessionTable;
-  readonly #strikes: Strikes;
-  readonly #log: Logger;
+export interface TransferReceiverInit {
+  readonly ingest: Ingest;
+  readonly store: MessageStore;
+  readonly sessions: SessionTable;
+  readonly strikes: Strikes;
+  readonly budgets: Budgets;
+  /** What this node takes, over all sessions. */
+  readonly download: Pace;
+  readonly traffic: ProtocolTraffic;
+  readonly log: Logger;
+  /** Ends what waits for the pace. */
+  readonly stop: AbortSignal;
+}
 
-  constructor(ingest: Ingest, store: MessageStore, sessions: SessionTable, strikes: Strikes, log: Logger) {
-    this.#ingest = ingest;
-    this.#store = store;
-    this.#sessions = sessions;
-    this.#strikes = strikes;
-    this.#log = log;
+export class TransferReceiver {
+  readonly #init: TransferReceiverInit;
+
+  constructor(init: TransferReceiverInit) {
+    this.#init = init;
   }
 
   /** Takes what a peer sends until it closes the stream, breaks the protocol, or falls silent. */
   async receive(peer: string, channel: FrameChannel): Promise<void> {
+    const { sessions, strikes, log } = this.#init;
     const touched = new Set<WakuSession>();
     let unasked = 0;
     try {
@@ -46,7 +56,7 @@ export class TransferReceiver {
       for (;;) {
         const frames = await channel.readMany(LIMITS.sessionMs);
         if (frames === undefined) break;
-        const open = new Set(this.#sessions.openWith(peer, WakuSession));
+        const open = new Set(sessions.openWith(peer, WakuSession));
         for (const session of open) {
           if (!touched.has(session)) session.transferOpened();
           touched.add(session);
@@ -57,7 +67,7 @@ export class TransferReceiver {
           session.transferClosed();
           touched.delete(session);
         }
-        unasked += await this.#take(peer, frames);
+        unasked += await this.#takeAll(peer, frames);
         if (unasked > UNASKED_FRAMES_MAX) {
           throw new LacunaError('TRANSFER_NO_SESSION', 'the peer keeps sending messages without a session');
         }
@@ -66,18 +76,36 @@ export class TransferReceiver {
     } catch (error) {
       const { code, message } = toLacunaError(error, 'PEER_CLOSED');
       channel.abort(new Error(code));
-      if (isMalformed(code)) this.#strikes.strike(peer, STRIKE_MALFORMED);
-      this.#log.debug({ peer, code, error: message }, 'a transfer stream ended early');
+      if (isMalformed(code)) strikes.strike(peer, STRIKE_MALFORMED);
+      log.debug({ peer, code, error: message }, 'a transfer stream ended early');
     } finally {
       for (const session of touched) session.transferClosed();
     }
   }
 
+  /** In portions that pass at the pace of this node: what is not read holds the sender. Returns as `#take`. */
+  async #takeAll(peer: string, frames: readonly Uint8Array[]): Promise<number> {
+    const { download, traffic, stop } = this.#init;
+    traffic.messagesReceived(frames);
+    let unasked = 0;
+    for (let at = 0; at < frames.length; ) {
+      let end = at;
+      let bytes = 0;
+      while (end < frames.length && bytes < LIMITS.sendChunkBytes) bytes += frames[end++]!.length;
+      const portion = frames.slice(at, end);
+      unasked += await this.#take(peer, portion);
+      await download.pass(portion, bytes, stop);
+      at = end;
+    }
+    return unasked;
+  }
+
   /** Returns how many frames came without any session. */
   async #take(peer: string, frames: readonly Uint8Array[]): Promise<number> {
-    const sessions = this.#sessions.openWith(peer, WakuSession);
+    const { strikes, budgets } = this.#init;
+    const sessions = this.#init.sessions.openWith(peer, WakuSession);
     if (sessions.length === 0) {
-      this.#strikes.strike(peer, frames.length);
+      strikes.strike(peer, frames.length);
       return frames.length;
     }
     const newest = sessions[0]!;
@@ -87,10 +115,16 @@ export class TransferReceiver {
       const verdict = this.#examine(frame, sessions);
       if (typeof verdict !== 'string') admitted.push(verdict);
       else this.#refuse(peer, newest, verdict);
-      if (this.#strikes.isBanned(peer)) break;
+      if (strikes.isBanned(peer)) break;
     }
+    const unnamed = admitted.filter(({ stored, session }) => !session.awaits(stored.id));
+    budgets.takeUnasked(
+      peer,
+      unnamed.length,
+      unnamed.reduce((sum, { stored }) => sum + stored.encoded.length, 0),
+    );
     await this.#append(admitted);
-    if (this.#strikes.isBanned(peer)) throw new LacunaError('PEER_BANNED', 'the peer is banned');
+    if (strikes.isBanned(peer)) throw new LacunaError('PEER_BANNED', 'the peer is banned');
     return 0;
   }
 
@@ -107,7 +141,7 @@ export class TransferReceiver {
           refusal = reason;
           continue;
         }
-        const admission = this.#ingest.examine(message, LIMITS.messageFutureMs);
+        const admission = this.#init.ingest.examine(message, LIMITS.messageFutureMs);
         return 'stored' in admission ? { stored: admission.stored, session } : admission.refused;
       }
     } catch (error) {
@@ -120,13 +154,13 @@ export class TransferReceiver {
     if (admitted.length === 0) return;
     // Asked before the write: afterwards all of them are known. Of two that are the same, the first is new.
     const seen = new DigestTree();
-    const fresh = admitted.map(({ stored }) => seen.insert(stored.id, 0) && !this.#store.has(stored.id));
-    await this.#ingest.append(admitted.map(({ stored }) => stored));
+    const fresh = admitted.map(({ stored }) => seen.insert(stored.id, 0) && !this.#init.store.has(stored.id));
+    await this.#init.ingest.append(admitted.map(({ stored }) => stored));
     for (const [index, { stored, session }] of admitted.entries()) session.arrived(stored.id, fresh[index]!);
   }
 
   #refuse(peer: string, session: WakuSession, code: ErrorCode): void {
     session.refuse(code);
-    if (!BLAMELESS.has(code)) this.#strikes.strike(peer, isMalformed(code) ? STRIKE_MALFORMED : 1);
+    if (!BLAMELESS.has(code)) this.#init.strikes.strike(peer, isMalformed(code) ? STRIKE_MALFORMED : 1);
   }
 }

@@ -28,6 +28,9 @@ const LONG_MS = 10 * LIMITS.nativeSessionMs;
 type Kind = NativeFrame['kind'];
 type FrameOf<K extends Kind> = Extract<NativeFrame, { kind: K }>;
 
+/** What it says of itself. */
+const STATE = { clockMs: 0, agreement: undefined, gapsWithin: () => [] };
+
 export class NativeLiar {
   readonly role: Role;
   readonly clock: VirtualClock;
@@ -77,13 +80,13 @@ export class NativeLiar {
   async greet(changes: Partial<HelloFrame> = {}): Promise<void> {
     if (this.role === 'responder') {
       const hello = await this.hear('hello');
-      const own = { scope: EVERYTHING, untilNs: hello.untilNs, takes: true, agreement: undefined };
+      const own = { ...STATE, scope: EVERYTHING, untilNs: hello.untilNs, takes: true, horizonNs: () => 0n };
       const reply = { ...replyTo(hello, own, systemRandom), ...changes };
       await this.say(reply);
       this.hello = reply;
       this.keyed = this.#agreements.keyOf(hello.salt, reply.salt);
     } else {
-      const hello = { ...helloOf(HOUR, undefined, systemRandom), ...changes };
+      const hello = { ...helloOf(HOUR, STATE, systemRandom), ...changes };
       await this.say(hello);
       this.hello = await this.hear('hello');
       this.keyed = this.#agreements.keyOf(hello.salt, this.hello.salt);

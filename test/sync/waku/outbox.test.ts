@@ -5,7 +5,12 @@ import { SyncIdList } from '../../../src/core/sync-id.ts';
 import { LacunaError } from '../../../src/errors.ts';
 import { LIMITS } from '../../../src/limits.ts';
 import type { FrameChannel, PeerLink, StoredMessage } from '../../../src/ports.ts';
-import { Outbox } from '../../../src/sync/waku/outbox.ts';
+import { Budgets } from '../../../src/sync/budgets.ts';
+import { LimitCounts } from '../../../src/sync/limit-counts.ts';
+import { Pace } from '../../../src/sync/pace.ts';
+import { Strikes } from '../../../src/sync/strikes.ts';
+import { Traffic } from '../../../src/sync/traffic.ts';
+import { Outbox, type OutboxInit } from '../../../src/sync/waku/outbox.ts';
 import { WakuSession } from '../../../src/sync/waku/session.ts';
 import { endedIn } from '../../ended-in.ts';
 import { MemoryStore } from '../../memory-store.ts';
@@ -23,6 +28,14 @@ interface Init {
   readonly isLacuna?: boolean;
   /** What every write waits for before it is done. */
   readonly beforeWrite?: (written: number) => Promise<void>;
+}
+
+/** What an outbox needs besides a session: nothing holds it. */
+function unlimited(store: MemoryStore, clock: VirtualClock): OutboxInit {
+  const counts = new LimitCounts();
+  const strikes = new Strikes(clock);
+  const budgets = new Budgets({ clock, strikes, counts, isKnown: () => false });
+  return { store, upload: new Pace(clock), budgets, traffic: new Traffic().of('waku') };
 }
 
 function sending({ held = messages, isLacuna = false, beforeWrite }: Init = {}) {
@@ -51,7 +64,7 @@ function sending({ held = messages, isLacuna = false, beforeWrite }: Init = {}) 
       return channel;
     },
   };
-  return { clock, session, here, there, opened, outbox: new Outbox(session, link, store) };
+  return { clock, session, here, there, opened, outbox: new Outbox(session, link, unlimited(store, clock)) };
 }
 
 describe('an outbox', () => {
@@ -191,7 +204,7 @@ describe('the end of an outbox', () => {
       openReconciliation: () => Promise.reject(new LacunaError('INTERNAL', 'not of this test')),
       openTransfer: () => clock.sleep(1_000).then(() => here),
     };
-    const outbox = new Outbox(session, link, store);
+    const outbox = new Outbox(session, link, unlimited(store, clock));
     outbox.send(idsOf(messages));
     await clock.advance(500);
     outbox.abort(new Error('enough'));

@@ -1,7 +1,7 @@
 /** What happens in a node, for whoever listens: the command that runs it, HTTP clients, metrics. */
-import type { LacunaError } from './errors.ts';
-import type { ClosedGap, Gap } from './sync/gap.ts';
-import type { SessionResult } from './sync/session.ts';
+import type { LacunaError } from '../errors.ts';
+import type { ClosedGap, Gap } from './gap.ts';
+import type { SessionResult } from './session.ts';
 
 export type NodeEvent =
   | { readonly event: 'session'; readonly result: SessionResult; readonly error: LacunaError | undefined }

@@ -1,0 +1,56 @@
+/** What of a node its HTTP interface shows and asks for. The node is one of these; a test may be another. */
+import type { LacunaError } from '../errors.ts';
+import type { SyncOptions, SyncOutcome } from '../node.ts';
+import type { NodeEvents } from '../sync/events.ts';
+import type { LedgerView } from '../sync/gap-json.ts';
+import type { Ingest } from '../sync/ingest.ts';
+import type { KnownPeer } from '../sync/known-peer.ts';
+import type { RunningSession } from '../sync/session.ts';
+import type { MessageView } from '../wire/waku-message.ts';
+
+export interface ServedNode {
+  readonly peerId: string;
+  readonly addresses: readonly string[];
+  readonly state: 'starting' | 'serving' | 'stopping';
+  readonly connections: number;
+  readonly events: NodeEvents;
+  readonly sessions: { readonly running: number; list(): readonly RunningSession[] };
+  readonly ledger: LedgerView;
+  readonly peers: { list(): readonly KnownPeer[] };
+  readonly store: ServedStore;
+  readonly ingest: Pick<Ingest, 'examine' | 'append' | 'counts'>;
+  /** Bytes of all streams since the start. */
+  traffic(): readonly Traffic[];
+  /** How often each limit turned something away since the start. */
+  limitsHit(): Readonly<Record<string, number>>;
+  syncAll(addresses: readonly string[], options: SyncOptions): Promise<SyncOutcome[]>;
+}
+
+export interface ServedStore extends CountedStore {
+  readonly count: number;
+  readonly writable: boolean;
+  readonly fault: LacunaError | undefined;
+  readonly quarantined: number;
+  readonly lost: number;
+  readonly retention: {
+    pass(dryRun: boolean): Promise<{ removed: number; bytes: number }>;
+    prediction(): { bytesNow: number; bytesInMonth: number; messagesInMonth: number };
+  };
+}
+
+/** A store whose messages can be gone through in order. */
+export interface CountedStore {
+  countBetween(sinceNs: bigint, untilNs: bigint): number;
+  scan(
+    sinceNs: bigint,
+    untilNs: bigint,
+    visit: (id: Uint32Array, view: MessageView) => void,
+  ): AsyncGenerator<number>;
+}
+
+export interface Traffic {
+  readonly protocol: string;
+  readonly direction: 'in' | 'out';
+  readonly topicClass: string;
+  readonly bytes: number;
+}

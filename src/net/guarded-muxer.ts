@@ -1,0 +1,67 @@
+/**
+ * Streams are counted where they begin: before a protocol is negotiated, before anything is read. One that is not
+ * admitted is reset at once, so that a peer which opens them by the thousand costs little more than it pays itself.
+ */
+import { noise } from '@chainsafe/libp2p-noise';
+import type {
+  ConnectionEncrypter,
+  MessageStream,
+  SecuredConnection,
+  Stream,
+  StreamMuxerFactory,
+} from '@libp2p/interface';
+
+type NoiseFactory = ReturnType<typeof noise>;
+
+/** Whose each encrypted connection is: a muxer is made for a connection that has no name. */
+export class PeersByConnection {
+  readonly #peers = new WeakMap<MessageStream, string>();
+
+  peerOf(connection: MessageStream): string | undefined {
+    return this.#peers.get(connection);
+  }
+
+  /** Noise, which learns in its handshake who the other side is. */
+  noise(): (components: Parameters<NoiseFactory>[0]) => ConnectionEncrypter {
+    return (components) => {
+      const inner = noise()(components);
+      return {
+        protocol: inner.protocol,
+        secureInbound: async (connection, options) =>
+          this.#remember(await inner.secureInbound(connection, options)),
+        secureOutbound: async (connection, options) =>
+          this.#remember(await inner.secureOutbound(connection, options)),
+      };
+    };
+  }
+
+  #remember<T>(secured: SecuredConnection<T>): SecuredConnection<T> {
+    this.#peers.set(secured.connection, secured.remotePeer.toString());
+    return secured;
+  }
+}
+
+/** `admits` is asked for every stream that the other side opens. */
+export function guardedMuxer(
+  inner: StreamMuxerFactory,
+  admits: (connection: MessageStream) => boolean,
+): StreamMuxerFactory {
+  return {
+    protocol: inner.protocol,
+    createStreamMuxer(connection) {
+      const guard = ({ detail: stream }: CustomEvent<Stream>): void => {
+        if (!admits(connection)) stream.abort(new Error('SESSION_BUSY'));
+      };
+      const install = (): void => {
+        // A muxer keeps early streams for whoever listens first, and that has to be libp2p.
+        if (muxer.listenerCount('stream') === 0) return;
+        connection.removeEventListener('message', install);
+        muxer.addEventListener('stream', guard);
+      };
+      // Before the muxer's own listener: the guard is there when the streams of a message are.
+      connection.addEventListener('message', install);
+      const muxer = inner.createStreamMuxer(connection);
+      return muxer;
+    },
+  };
+}
