@@ -1,16 +1,18 @@
 /**
- * `npm run bench -- [NAME…] [--json]`: all benches, or those named. `core`, `reconcile` and `sync`
- * also take `--case NAME[,NAME]`, `reconcile` `--impl NAME[,NAME]`, and `sync` `--samples N`.
+ * `npm run bench -- [NAME…] [--json]`: all benches, or those named. `core`, `reconcile`, `sync`
+ * and `node` also take `--case NAME[,NAME]`, `reconcile` `--impl NAME[,NAME]`, `sync` `--samples N`, and `node`
+ * `--minutes N`.
  */
 import '../src/platform.ts';
 import { parseArgs } from 'node:util';
 import { benchCore, CORE_CASES } from './core.ts';
+import { benchNode, NODE_CASES, type NodeBenchOptions } from './node.ts';
 import { benchReconcile, type ReconcileOptions, unknownNames } from './reconcile.ts';
 import { benchStore } from './store.ts';
 import { benchSync, SYNC_CASES, type SyncBenchOptions } from './sync.ts';
 import { benchSyncWaku } from './sync-waku.ts';
 
-type Options = ReconcileOptions & SyncBenchOptions;
+type Options = ReconcileOptions & SyncBenchOptions & NodeBenchOptions;
 
 const BENCHES: Readonly<Record<string, (options: Options) => Promise<void>>> = {
   store: ({ json }) => benchStore(json),
@@ -18,12 +20,14 @@ const BENCHES: Readonly<Record<string, (options: Options) => Promise<void>>> = {
   core: ({ json, cases }) => benchCore(json, cases),
   reconcile: benchReconcile,
   sync: benchSync,
+  node: benchNode,
 };
 /** Those whose cases may be selected, and what their names are. */
 const SELECTABLE: Readonly<Record<string, (options: Options) => string | undefined>> = {
   core: (options) => unknownCases(CORE_CASES, options) ?? noImplementations('core', options),
   reconcile: unknownNames,
   sync: (options) => unknownCases(SYNC_CASES, options) ?? noImplementations('sync', options),
+  node: (options) => unknownCases(NODE_CASES, options) ?? noImplementations('node', options),
 };
 
 const { names, options } = readArguments();
@@ -35,7 +39,8 @@ function readArguments(): { names: readonly string[]; options: Options } {
     json: values.json,
     cases: namesIn(values.case),
     implementations: namesIn(values.impl),
-    samples: values.samples === undefined ? undefined : samplesIn(values.samples),
+    samples: values.samples === undefined ? undefined : countIn('samples', values.samples),
+    minutes: values.minutes === undefined ? undefined : countIn('minutes', values.minutes),
   };
   const unknown = positionals.filter((name) => !Object.hasOwn(BENCHES, name));
   if (unknown.length > 0) {
@@ -51,6 +56,7 @@ function readArguments(): { names: readonly string[]; options: Options } {
     if (problem !== undefined) refuse(problem);
   }
   if (options.samples !== undefined && only !== 'sync') refuse('--samples is for sync');
+  if (options.minutes !== undefined && only !== 'node') refuse('--minutes is for node');
   return { names: positionals.length > 0 ? positionals : Object.keys(BENCHES), options };
 }
 
@@ -72,6 +78,7 @@ function parsed() {
         case: { type: 'string', multiple: true },
         impl: { type: 'string', multiple: true },
         samples: { type: 'string' },
+        minutes: { type: 'string' },
       },
     });
   } catch (error) {
@@ -84,9 +91,9 @@ function namesIn(values: readonly string[] | undefined): readonly string[] | und
   return values?.flatMap((value) => value.split(','));
 }
 
-function samplesIn(value: string): number {
-  const samples = Number(value);
-  return Number.isInteger(samples) && samples > 0 ? samples : refuse('--samples takes a whole number from 1');
+function countIn(option: string, value: string): number {
+  const count = Number(value);
+  return Number.isInteger(count) && count > 0 ? count : refuse(`--${option} takes a whole number from 1`);
 }
 
 function refuse(problem: string): never {

@@ -132,6 +132,8 @@ export const LIMITS = {
   /** Gaps that were closed, and intervals that were verified, that are remembered. */
   gapsRemembered: 100,
   verificationsRemembered: 200,
+  /** Peers that are remembered to have a gap of their own in one of this node's. */
+  gapWitnesses: 64,
   /** Intervals in a hello. */
   helloGaps: 64,
   /** How often the node looks whether it still runs, has peers, and can write; and how often it writes that down. */

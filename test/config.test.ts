@@ -1,8 +1,10 @@
 /** The configuration, read in-process: which source wins, what a value may be, and what is refused. */
+
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type Config, type ConfigSources, configSchema, environmentName, loadConfig } from '../src/config.ts';
+import { KEEP_EVERYTHING } from '../src/core/retention.ts';
 import { endedIn } from './ended-in.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
@@ -27,9 +29,17 @@ describe('the configuration', () => {
       data: './lacuna-data',
       listen: ['/ip4/0.0.0.0/tcp/60000'],
       peer: [],
+      bootstrap: [],
+      mdns: false,
+      learnPeers: true,
+      allowPeer: [],
+      denyPeer: [],
+      private: false,
+      connections: 300,
       http: '127.0.0.1:8645',
       pubsubTopic: [],
       contentTopic: [],
+      retention: KEEP_EVERYTHING,
       syncInterval: 300_000,
       syncRange: 3_600_000,
       syncJitter: 20_000,

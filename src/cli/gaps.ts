@@ -73,7 +73,7 @@ async function ledgerOf(context: Context): Promise<unknown> {
   );
 }
 
-function describe({ rows, verified, closed }: Ledger): string {
+function describe({ rows, verified, closed }: LedgerJson): string {
   const sections = [rows.length === 0 ? 'no open gaps' : `open gaps\n${gapTable(rows)}`];
   if (verified.length > 0) sections.push(`verified${ofAll(verified)}\n${verifiedTable(newest(verified))}`);
   if (closed.length > 0) sections.push(`closed${ofAll(closed)}\n${closedTable(newest(closed))}`);
@@ -88,7 +88,7 @@ function newest<T>(rows: readonly T[]): readonly T[] {
   return rows.slice(0, ROWS_SHOWN);
 }
 
-function gapTable(rows: Ledger['rows']): string {
+function gapTable(rows: LedgerJson['rows']): string {
   return table(
     ['since', 'length', 'why', 'attempts', 'last peer', 'ended in', 'topics'],
     rows.map((row) => [
@@ -103,14 +103,14 @@ function gapTable(rows: Ledger['rows']): string {
   );
 }
 
-function verifiedTable(rows: readonly Ledger['verified'][number][]): string {
+function verifiedTable(rows: readonly LedgerJson['verified'][number][]): string {
   return table(
     ['since', 'length', 'with', 'when', 'topics'],
     rows.map((row) => [row.since, lengthOf(row), shortPeer(row.peer), row.verifiedAt, topicsOf(row.scope)]),
   );
 }
 
-function closedTable(rows: readonly Ledger['closed'][number][]): string {
+function closedTable(rows: readonly LedgerJson['closed'][number][]): string {
   return table(
     ['since', 'length', 'why', 'closed', 'verified with'],
     rows.map((row) => [

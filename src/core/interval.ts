@@ -6,8 +6,13 @@ export interface Interval {
   readonly untilNs: bigint;
 }
 
+export function isEmpty({ sinceNs, untilNs }: Interval): boolean {
+  return sinceNs >= untilNs;
+}
+
+/** Whether the two have a moment in common. */
 export function overlaps(a: Interval, b: Interval): boolean {
-  return a.sinceNs < b.untilNs && b.sinceNs < a.untilNs;
+  return intersection(a, b) !== undefined;
 }
 
 /** What both have in common; undefined when that is nothing. */
@@ -21,19 +26,21 @@ export function intersection(a: Interval, b: Interval): Interval | undefined {
 export function without(whole: Interval, others: readonly Interval[]): Interval[] {
   let left: Interval[] = [{ sinceNs: whole.sinceNs, untilNs: whole.untilNs }];
   for (const other of others) {
+    if (isEmpty(other)) continue;
     left = left.flatMap((part) => {
       if (!overlaps(part, other)) return [part];
       const newer = { sinceNs: other.untilNs, untilNs: part.untilNs };
       const older = { sinceNs: part.sinceNs, untilNs: other.sinceNs };
-      return [newer, older].filter(({ sinceNs, untilNs }) => sinceNs < untilNs);
+      return [newer, older];
     });
   }
-  return left;
+  return left.filter((part) => !isEmpty(part));
 }
 
 /** The same times in as few intervals as that takes, the oldest first. */
 export function joined(intervals: readonly Interval[]): Interval[] {
-  const ascending = [...intervals].sort((a, b) => (a.sinceNs < b.sinceNs ? -1 : 1));
+  const ascending = intervals.filter((interval) => !isEmpty(interval));
+  ascending.sort((a, b) => (a.sinceNs < b.sinceNs ? -1 : 1));
   const whole: Interval[] = [];
   for (const { sinceNs, untilNs } of ascending) {
     const last = whole.at(-1);

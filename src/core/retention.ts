@@ -200,15 +200,15 @@ function partsOf({ all, topics }: RetentionPolicy, scope: Scope): Parts {
     rules: () => [...content, ...pubsub],
     keptAt(momentNs, nowNs) {
       const isKept = (rule: Rule): boolean => keptSince(rule, nowNs) <= momentNs;
-      const lost = [...content, ...pubsub].filter((rule) => !isKept(rule));
-      if (lost.length === 0) return [scope];
       const keptContent = content.filter(isKept).map(({ topic }) => topic);
       if (rest.some(isKept)) {
-        // What is not kept can be left out where the scope names its topics one by one.
-        const isLost = (topic: string): boolean => lost.some((rule) => rule.topic === topic);
-        const named = contentTopics.filter((topic) => !isLost(topic));
-        const shards = keptContent.length > 0 ? pubsubTopics : pubsubTopics.filter((topic) => !isLost(topic));
-        return [{ pubsubTopics: shards, contentTopics: named }];
+        // What is not kept can be left out where the scope names its topics one by one; there are others, so that
+        // no list becomes empty.
+        const isLost = (rules: readonly TopicRule[], topic: string): boolean =>
+          rules.some((rule) => rule.topic === topic && !isKept(rule));
+        const named = contentTopics.filter((topic) => !isLost(content, topic));
+        const shards = pubsubTopics.filter((topic) => !isLost(pubsub, topic));
+        return [{ pubsubTopics: keptContent.length > 0 ? pubsubTopics : shards, contentTopics: named }];
       }
       const keptPubsub = pubsub.filter(isKept).map(({ topic }) => topic);
       return [

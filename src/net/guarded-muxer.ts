@@ -8,8 +8,10 @@ import type {
   MessageStream,
   SecuredConnection,
   Stream,
+  StreamMuxer,
   StreamMuxerFactory,
 } from '@libp2p/interface';
+import { LIMITS } from '../limits.ts';
 
 type NoiseFactory = ReturnType<typeof noise>;
 
@@ -41,7 +43,10 @@ export class PeersByConnection {
   }
 }
 
-/** `admits` is asked for every stream that the other side opens. */
+/**
+ * `admits` is asked for every stream that the other side opens. Of those that are admitted, so many may be open: a limit
+ * of the muxer's own would reset what is beyond it, and not say so to anybody who counts.
+ */
 export function guardedMuxer(
   inner: StreamMuxerFactory,
   admits: (connection: MessageStream) => boolean,
@@ -50,7 +55,9 @@ export function guardedMuxer(
     protocol: inner.protocol,
     createStreamMuxer(connection) {
       const guard = ({ detail: stream }: CustomEvent<Stream>): void => {
-        if (!admits(connection)) stream.abort(new Error('SESSION_BUSY'));
+        if (!admits(connection) || inboundOf(muxer) > LIMITS.streamsPerConnection) {
+          stream.abort(new Error('SESSION_BUSY'));
+        }
       };
       const install = (): void => {
         // A muxer keeps early streams for whoever listens first, and that has to be libp2p.
@@ -64,4 +71,8 @@ export function guardedMuxer(
       return muxer;
     },
   };
+}
+
+function inboundOf({ streams }: StreamMuxer): number {
+  return streams.reduce((count, { direction }) => count + (direction === 'inbound' ? 1 : 0), 0);
 }

@@ -111,7 +111,8 @@ export class Host {
       maxReadBufferLength: LIMITS.streamReadBufferBytes,
     };
     const streamLimits = {
-      maxInboundStreams: LIMITS.streamsPerConnection,
+      // The guard of the muxer holds the other side to its number, and has to see what is beyond it.
+      maxInboundStreams: 2 * LIMITS.streamsPerConnection,
       maxOutboundStreams: LIMITS.streamsPerConnection,
     };
     const { gate } = init;

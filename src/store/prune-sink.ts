@@ -26,9 +26,6 @@ export interface PruneSink extends PruneResult {
   flush(): Promise<void>;
 }
 
-/** Two of them may share a write group. */
-const BATCH = LIMITS.writeGroupMessages / 2;
-
 export class Pruning implements PruneSink {
   removed = 0;
   bytes = 0;
@@ -66,7 +63,7 @@ export class Pruning implements PruneSink {
       !passes && timeOf(id) >= this.#rules.comparedSince(pubsub.name, content.name, this.#nowNs);
     this.#batch.push({ ...candidate, isForgotten });
     this.#passes = passes;
-    if (this.#batch.length === BATCH) await this.#send();
+    if (this.#batch.length === LIMITS.writeGroupMessages) await this.#send();
   }
 
   async flush(): Promise<void> {
@@ -74,7 +71,7 @@ export class Pruning implements PruneSink {
     await this.#underWay;
   }
 
-  /** The next batch is gathered while this one is written. */
+  /** One batch is written at a time, while the next one is gathered. */
   async #send(): Promise<void> {
     const prune = new Prune(this.#batch, this.#passes);
     this.#batch = [];

@@ -37,6 +37,8 @@ export interface PassInit {
   readonly isDry: boolean;
   /** Of the capped topics, as the sink leaves them. */
   readonly usages: readonly Usage[];
+  /** What has been let in and may not be written yet, as it is at the moment. */
+  readonly incoming: { readonly messages: number; readonly bytes: number };
   /** Rejects when the pass is to end. */
   readonly pause: () => Promise<void>;
 }
@@ -167,7 +169,8 @@ export class RetentionPass {
   }
 
   async #holdCapacity(most: number): Promise<void> {
-    const { count } = this.#init.sink;
+    const { sink, incoming } = this.#init;
+    const count = sink.count + incoming.messages;
     if (count > most) await this.#removeOldest(count - Math.floor(most * (1 - LIMITS.retentionSpare)));
   }
 
@@ -176,9 +179,9 @@ export class RetentionPass {
    * the size of the tables in use, which pruning does make smaller.
    */
   async #holdSize(most: number): Promise<void> {
-    const { database, reclaimer, sink, isDry } = this.#init;
+    const { database, reclaimer, sink, isDry, incoming } = this.#init;
     const spare = Math.max(LIMITS.retentionSpareBytes, most * LIMITS.retentionSpare);
-    if ((await database.bytesOnDisk()) <= most - spare / 2) return;
+    if ((await database.bytesOnDisk()) + incoming.bytes <= most - spare / 2) return;
     if (!isDry) await database.flush();
     let bytes = await database.bytesOf(EVERYTHING);
     if (isDry) {

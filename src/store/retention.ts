@@ -76,8 +76,8 @@ export class Retention {
   /** Bytes on the disk when it was looked at last, and what was appended since. */
   #measured = 0;
   #appended = 0;
-  /** Messages that have been let in and may not be written yet. */
-  #underWay = 0;
+  /** What has been let in and may not be written yet. */
+  readonly #underWay = { messages: 0, bytes: 0 };
 
   constructor(init: RetentionInit) {
     this.#init = init;
@@ -182,14 +182,15 @@ export class Retention {
   }
 
   admitted(messages: readonly StoredMessage[]): void {
-    this.#underWay -= messages.length;
+    const bytes = weightOf(messages);
+    this.#underWay.messages -= messages.length;
+    this.#underWay.bytes -= bytes;
+    this.#appended += bytes;
   }
 
   #letIn(messages: readonly StoredMessage[]): undefined {
-    this.#underWay += messages.length;
-    let bytes = messages.length * BESIDE_MESSAGE_BYTES;
-    for (const { encoded } of messages) bytes += encoded.length;
-    this.#appended += bytes;
+    this.#underWay.messages += messages.length;
+    this.#underWay.bytes += weightOf(messages);
     return undefined;
   }
 
@@ -205,13 +206,14 @@ export class Retention {
   }
 
   get #bytesNow(): number {
-    return this.#measured + this.#appended;
+    return this.#measured + this.#appended + this.#underWay.bytes;
   }
 
   get #isFull(): boolean {
     const { messages, bytes } = this.policy.all;
-    if (messages !== undefined && this.#init.index.tree.count + this.#underWay >= messages) return true;
-    return bytes !== undefined && this.#bytesNow >= bytes;
+    if (messages !== undefined && this.#init.index.tree.count + this.#underWay.messages > messages)
+      return true;
+    return bytes !== undefined && this.#bytesNow > bytes;
   }
 
   get #isNearlyFull(): boolean {
@@ -294,6 +296,7 @@ export class Retention {
       nowNs,
       isDry,
       usages,
+      incoming: isDry ? { messages: 0, bytes: 0 } : this.#underWay,
     });
     try {
       await pass.run();
@@ -365,4 +368,11 @@ export class Retention {
   #remember(): void {
     this.#gone = boundAt(this.#isIdle ? 0n : this.horizonNs(EVERYTHING));
   }
+}
+
+/** Bytes that messages will take up on the disk, about. */
+function weightOf(messages: readonly StoredMessage[]): number {
+  let bytes = messages.length * BESIDE_MESSAGE_BYTES;
+  for (const { encoded } of messages) bytes += encoded.length;
+  return bytes;
 }

@@ -121,7 +121,9 @@ export class Writer<C extends Change> {
   }
 
   async #run(): Promise<void> {
-    if (this.#queue.length < LIMITS.writeGroupMessages) await gather();
+    // A removal has nothing to wait for: messages do not join it.
+    const isSmall = this.#queue.length < LIMITS.writeGroupMessages;
+    if (isSmall && this.#queue[0]?.change.removes !== true) await gather();
     while (this.#queue.length > 0 && this.#state === 'ready') await this.#writeGroup(this.#takeGroup());
     this.#running = undefined;
   }

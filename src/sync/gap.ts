@@ -32,7 +32,7 @@ export interface Gap extends Interval {
   readonly lastPeer: string | undefined;
   readonly lastAttemptMs: number | undefined;
   readonly lastCode: ErrorCode | undefined;
-  /** Peers that it was compared with and that have a gap there themselves. */
+  /** Peers that it was compared with and that have a gap there themselves; of many, the last ones. */
   readonly witnesses: readonly string[];
 }
 
@@ -62,4 +62,14 @@ export function scopeWithout(scope: Scope, covered: Scope): Scope | undefined {
   if (!isDivisible) return scope;
   const left = scope.pubsubTopics.filter((topic) => !covered.pubsubTopics.includes(topic));
   return { pubsubTopics: left, contentTopics: scope.contentTopics };
+}
+
+/** All of both, and where the topics of both sides are crossed, more. */
+export function unitedScopes(a: Scope, b: Scope): Scope {
+  const united = (one: readonly string[], other: readonly string[]): readonly string[] =>
+    one.length === 0 || other.length === 0 ? [] : [...new Set([...one, ...other])];
+  return {
+    pubsubTopics: united(a.pubsubTopics, b.pubsubTopics),
+    contentTopics: united(a.contentTopics, b.contentTopics),
+  };
 }

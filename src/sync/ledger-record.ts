@@ -29,14 +29,17 @@ const gap = z.object({
 });
 const closedGap = gap.extend({ closedMs: z.number(), verifiedWith: z.array(z.string()) });
 const verification = z.object({ ...interval, peer: z.string(), verifiedMs: z.number() });
+const meeting = z.tuple([z.string(), time]);
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 export function encodeGap(value: Gap): Uint8Array {
-  const bytes = encode(value);
-  if (bytes.length <= LIMITS.recordBytes) return bytes;
-  // More topics than a record holds: all topics are no fewer.
+  // More than a record holds: whoever is no witness is asked again, and all topics are no fewer.
+  for (const less of [value, { ...value, witnesses: [] }]) {
+    const bytes = encode(less);
+    if (bytes.length <= LIMITS.recordBytes) return bytes;
+  }
   return encode({ ...value, scope: EVERYTHING, witnesses: [] });
 }
 
@@ -60,6 +63,15 @@ export function encodeVerifications(values: readonly Verification[]): Uint8Array
 
 export function decodeVerifications(bytes: Uint8Array): Verification[] {
   return decode(z.array(verification), bytes) ?? [];
+}
+
+/** Peers, each with the time up to which this store was compared with it. */
+export function encodeMeetings(values: readonly (readonly [string, bigint])[]): Uint8Array {
+  return encodeSome(values);
+}
+
+export function decodeMeetings(bytes: Uint8Array): (readonly [string, bigint])[] {
+  return decode(z.array(meeting), bytes) ?? [];
 }
 
 /** What the node writes down now and then while it runs. */

@@ -2,18 +2,28 @@
  * The ledger of gaps: when this store may have missed something, and what of that has been compared with whom. It
  * outlives the process: what is on it stays until a session has closed it, however old it is.
  */
-import { type Interval, intersection, joined, overlaps, without } from '../core/interval.ts';
-import { intersectScopes, type Scope, sameScope, scopeCovers } from '../core/scope.ts';
+import { type Interval, intersection, isEmpty, joined, overlaps, without } from '../core/interval.ts';
+import { EVERYTHING, intersectScopes, type Scope, sameScope, scopeCovers } from '../core/scope.ts';
 import { type ErrorCode, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { Clock, Logger, Records } from '../ports.ts';
-import { type ClosedGap, type Gap, type GapCause, scopeWithout, type Verification } from './gap.ts';
+import { nsFromMs } from '../time.ts';
+import {
+  type ClosedGap,
+  type Gap,
+  type GapCause,
+  scopeWithout,
+  unitedScopes,
+  type Verification,
+} from './gap.ts';
 import {
   decodeClosed,
   decodeGap,
+  decodeMeetings,
   decodeVerifications,
   encodeClosed,
   encodeGap,
+  encodeMeetings,
   encodeVerifications,
 } from './ledger-record.ts';
 
@@ -36,6 +46,7 @@ export interface Comparison extends Interval {
 const GAP_PREFIX = 'gap/';
 const CLOSED = 'ledger/closed';
 const VERIFIED = 'ledger/verified';
+const MET = 'ledger/met';
 
 export class Ledger {
   readonly #init: LedgerInit;
@@ -43,11 +54,14 @@ export class Ledger {
   #closed: ClosedGap[] = [];
   /** Disjoint within a scope, the newest first. */
   #verified: Verification[] = [];
+  /** Up to when the store was compared with each peer; the one that was met last is the last. */
+  #met = new Map<string, bigint>();
   #nextId = 1;
-  /** Gaps whose record is not what it should be. */
+  /** Gaps whose record is not what it should be; and of each gap the widest that may be on the disk. */
   readonly #unsaved = new Set<number>();
+  readonly #onDisk = new Map<number, Gap>();
   #listsAreSaved = true;
-  #saving: Promise<void> | undefined;
+  #saving: Promise<boolean> | undefined;
 
   private constructor(init: LedgerInit) {
     this.#init = init;
@@ -55,17 +69,30 @@ export class Ledger {
 
   static async load(init: LedgerInit): Promise<Ledger> {
     const ledger = new Ledger(init);
+    let isAnyLost = false;
     for await (const [name, value] of init.records.list(GAP_PREFIX)) {
+      const id = Number(name.slice(GAP_PREFIX.length));
       const gap = decodeGap(value);
-      if (gap === undefined || nameOf(gap.id) !== name) continue;
-      ledger.#gaps.set(gap.id, gap);
-      ledger.#nextId = Math.max(ledger.#nextId, gap.id + 1);
+      ledger.#nextId = Math.max(ledger.#nextId, id + 1 || 0);
+      if (gap?.id === id) {
+        ledger.#gaps.set(id, gap);
+        ledger.#onDisk.set(id, gap);
+      } else {
+        isAnyLost = true;
+        ledger.#unsaved.add(id);
+      }
     }
-    const closed = await init.records.get(CLOSED);
+    const { records, clock } = init;
+    const [closed, verified, met] = await Promise.all(
+      [CLOSED, VERIFIED, MET].map((name) => records.get(name)),
+    );
     if (closed !== undefined) ledger.#closed = decodeClosed(closed);
-    const verified = await init.records.get(VERIFIED);
     if (verified !== undefined) ledger.#verified = decodeVerifications(verified);
+    if (met !== undefined) ledger.#met = new Map(decodeMeetings(met).reverse());
     for (const { id } of ledger.#closed) ledger.#nextId = Math.max(ledger.#nextId, id + 1);
+    // A gap that cannot be read may have been anywhere.
+    const always = { sinceNs: 0n, untilNs: nsFromMs(clock.nowMs() + LIMITS.clockToleranceMs) };
+    if (isAnyLost) ledger.add('first-start', EVERYTHING, always);
     return ledger;
   }
 
@@ -88,6 +115,22 @@ export class Ledger {
     return this.#verified.find((verified) => scopeCovers(verified.scope, scope))?.untilNs;
   }
 
+  /** Up to when this store was compared with the peer, round after round; undefined when it never was. */
+  metUntilNs(peer: string): bigint | undefined {
+    return this.#met.get(peer);
+  }
+
+  /** The two were compared up to this time, from where they had been before. */
+  met(peer: string, untilNs: bigint): void {
+    this.#met.delete(peer);
+    this.#met.set(peer, untilNs);
+    for (const longest of this.#met.keys()) {
+      if (this.#met.size <= LIMITS.verificationsRemembered) break;
+      this.#met.delete(longest);
+    }
+    this.#listsAreSaved = false;
+  }
+
   /** Where this store may lack messages of a window, the oldest first; as few intervals as a hello takes. */
   gapsWithin(scope: Scope, window: Interval): Interval[] {
     const cuts: Interval[] = [];
@@ -108,8 +151,9 @@ export class Ledger {
     );
   }
 
-  /** Puts a gap on the ledger; one of the same cause that it touches grows instead. Returns its id. */
-  add(cause: GapCause, scope: Scope, { sinceNs, untilNs }: Interval): number {
+  /** Puts a gap on the ledger; one of the same cause that it touches grows instead. */
+  add(cause: GapCause, scope: Scope, { sinceNs, untilNs }: Interval): void {
+    if (isEmpty({ sinceNs, untilNs })) return;
     for (const gap of this.#gaps.values()) {
       if (gap.cause !== cause || !sameScope(gap.scope, scope)) continue;
       if (sinceNs > gap.untilNs || untilNs < gap.sinceNs) continue;
@@ -117,7 +161,7 @@ export class Ledger {
       if (grown.sinceNs !== gap.sinceNs || grown.untilNs !== gap.untilNs) {
         this.#put({ ...gap, ...grown, witnesses: [] });
       }
-      return gap.id;
+      return;
     }
     const gap: Gap = {
       id: this.#nextId++,
@@ -135,7 +179,6 @@ export class Ledger {
     this.#put(gap);
     this.#init.onOpened?.(gap);
     this.#bound();
-    return gap.id;
   }
 
   /** A session with this peer was run over the window, and failed with the code if there is one. */
@@ -152,16 +195,15 @@ export class Ledger {
     const { scope, peer, peerGaps } = comparison;
     this.#noteVerified(comparison);
     const vouched = without(comparison, peerGaps);
+    const unsure = joined(peerGaps.flatMap((part) => intersection(part, comparison) ?? []));
     for (const gap of [...this.#gaps.values()]) {
-      if (!overlaps(gap, comparison)) continue;
+      const common = intersectScopes(gap.scope, scope);
       const otherTopics = scopeWithout(gap.scope, scope);
-      if (otherTopics !== undefined && sameScope(otherTopics, gap.scope)) continue;
-      const cuts = vouched.flatMap((part) => intersection(gap, part) ?? []);
-      const doubtful = peerGaps.flatMap((part) => {
-        const common = intersection(part, comparison);
-        return common === undefined ? [] : (intersection(gap, common) ?? []);
-      });
-      this.#cut(gap, otherTopics, cuts, doubtful, peer);
+      // Where it cannot be said in topics what of the gap was compared, none of it counts.
+      if (common === undefined || (otherTopics !== undefined && sameScope(otherTopics, gap.scope))) continue;
+      const within = (parts: readonly Interval[]): Interval[] =>
+        parts.flatMap((part) => intersection(gap, part) ?? []);
+      this.#cut(gap, { common, otherTopics, closed: within(vouched), doubtful: within(unsure), peer });
     }
   }
 
@@ -187,75 +229,79 @@ export class Ledger {
   /** Nothing before this time is kept: what may lack there is no gap any more. */
   expire(scope: Scope, horizonNs: bigint): void {
     for (const gap of [...this.#gaps.values()]) {
-      if (gap.sinceNs >= horizonNs || !scopeCovers(scope, gap.scope)) continue;
+      // One that reaches beyond that time stays whole: it would change every second otherwise.
+      if (gap.untilNs > horizonNs || !scopeCovers(scope, gap.scope)) continue;
       this.#remove(gap);
-      if (gap.untilNs > horizonNs) this.#put({ ...gap, sinceNs: horizonNs });
-      this.#close(gap.untilNs > horizonNs ? { ...gap, untilNs: horizonNs } : gap, []);
+      this.#close(gap, []);
     }
   }
 
-  /** Resolves when what is on the ledger by now is on the disk; or logs why it is not, to be tried again. */
-  async save(): Promise<void> {
-    this.#saving ??= this.#saveAll().finally(() => {
-      this.#saving = undefined;
-    });
-    await this.#saving;
+  /** Whether what is on the ledger by now is on the disk; if not, it is logged why, and is to be tried again. */
+  async save(): Promise<boolean> {
+    while (this.#unsaved.size > 0 || !this.#listsAreSaved) {
+      this.#saving ??= this.#saveOnce().finally(() => {
+        this.#saving = undefined;
+      });
+      if (!(await this.#saving)) return false;
+    }
+    return true;
   }
 
-  async #saveAll(): Promise<void> {
+  /**
+   * In an order in which no crash between any two records leaves out a time that was on the ledger: first every gap at
+   * its widest, as it is and as it was; then with whom what was compared; and only then what has become less.
+   */
+  async #saveOnce(): Promise<boolean> {
     const { records, log } = this.#init;
+    const ids = [...this.#unsaved];
+    const gaps = ids.flatMap((id) => this.#gaps.get(id) ?? []);
+    const gone = ids.filter((id) => !this.#gaps.has(id));
+    const areListsDue = !this.#listsAreSaved;
+    this.#unsaved.clear();
+    this.#listsAreSaved = true;
     try {
-      while (this.#unsaved.size > 0 || !this.#listsAreSaved) {
-        const ids = [...this.#unsaved];
-        this.#unsaved.clear();
-        const areListsDue = !this.#listsAreSaved;
-        this.#listsAreSaved = true;
-        try {
-          // First what is new: a gap that is cut must not be gone before its parts are there.
-          await Promise.all(
-            ids.flatMap((id) => {
-              const gap = this.#gaps.get(id);
-              return gap === undefined ? [] : [records.put(nameOf(id), encodeGap(gap))];
-            }),
-          );
-          await Promise.all(ids.filter((id) => !this.#gaps.has(id)).map((id) => records.delete(nameOf(id))));
-          if (areListsDue) {
-            await records.put(CLOSED, encodeClosed(this.#closed));
-            await records.put(VERIFIED, encodeVerifications(this.#verified));
-          }
-        } catch (error) {
-          for (const id of ids) this.#unsaved.add(id);
-          this.#listsAreSaved &&= !areListsDue;
-          throw error;
-        }
-      }
+      const put = (gap: Gap): Promise<void> => records.put(nameOf(gap.id), encodeGap(gap));
+      const widest = gaps.map((gap) => hullOf(gap, this.#onDisk.get(gap.id) ?? gap));
+      for (const gap of widest) this.#onDisk.set(gap.id, gap);
+      await Promise.all(widest.map(put));
+      if (areListsDue) await this.#saveLists();
+      await Promise.all(gaps.filter((gap) => !widest.includes(gap)).map(put));
+      await Promise.all(gone.map((id) => records.delete(nameOf(id))));
+      for (const gap of gaps) this.#onDisk.set(gap.id, gap);
+      for (const id of gone) this.#onDisk.delete(id);
+      return true;
     } catch (error) {
+      for (const id of ids) this.#unsaved.add(id);
+      this.#listsAreSaved &&= !areListsDue;
       log.debug({ code: toLacunaError(error).code }, 'the ledger of gaps could not be written yet');
+      return false;
     }
+  }
+
+  async #saveLists(): Promise<void> {
+    const { records } = this.#init;
+    await Promise.all([
+      records.put(CLOSED, encodeClosed(this.#closed)),
+      records.put(VERIFIED, encodeVerifications(this.#verified)),
+      records.put(MET, encodeMeetings([...this.#met].reverse())),
+    ]);
   }
 
   /** What remains of a gap after parts of it were closed, or compared with a peer that has a gap there itself. */
-  #cut(
-    gap: Gap,
-    otherTopics: Scope | undefined,
-    closed: readonly Interval[],
-    doubtful: readonly Interval[],
-    peer: string,
-  ): void {
-    if (closed.length === 0 && doubtful.length === 0) return;
+  #cut(gap: Gap, { common, otherTopics, closed, doubtful, peer }: Cut): void {
     const isWitness = gap.witnesses.includes(peer);
-    if (closed.length === 0 && otherTopics === undefined && isWitness) return;
-    const parts: Gap[] = [];
-    const witnesses = isWitness ? gap.witnesses : [...gap.witnesses, peer];
-    for (const part of doubtful) parts.push({ ...gap, ...part, witnesses });
-    for (const part of without(gap, [...closed, ...doubtful])) parts.push({ ...gap, ...part });
+    if (closed.length === 0 && (doubtful.length === 0 || isWitness)) return;
+    const witnesses = isWitness ? gap.witnesses : [...gap.witnesses, peer].slice(-LIMITS.gapWitnesses);
+    const parts: Gap[] = without(gap, [...closed, ...doubtful]).map((part) => ({ ...gap, ...part }));
+    for (const part of doubtful) parts.push({ ...gap, ...part, scope: common, witnesses });
     if (otherTopics !== undefined) {
-      for (const part of closed) parts.push({ ...gap, ...part, scope: otherTopics });
+      for (const part of joined([...closed, ...doubtful]))
+        parts.push({ ...gap, ...part, scope: otherTopics });
     }
     parts.sort((a, b) => (a.untilNs > b.untilNs ? -1 : 1));
     this.#remove(gap);
     for (const [at, part] of parts.entries()) this.#put({ ...part, id: at === 0 ? gap.id : this.#nextId++ });
-    for (const part of joined(closed)) this.#close({ ...gap, ...part }, [peer]);
+    for (const part of joined(closed)) this.#close({ ...gap, ...part, scope: common }, [peer]);
     this.#bound();
   }
 
@@ -296,15 +342,27 @@ export class Ledger {
       const first = ascending[0]!;
       const next = ascending.find((gap) => gap !== first && sameScope(gap.scope, first.scope));
       const into = next ?? ascending[1]!;
-      const scope = next === undefined ? { pubsubTopics: [], contentTopics: [] } : first.scope;
-      const whole = {
-        sinceNs: first.sinceNs < into.sinceNs ? first.sinceNs : into.sinceNs,
-        untilNs: first.untilNs > into.untilNs ? first.untilNs : into.untilNs,
-      };
       this.#remove(first);
-      this.#put({ ...into, ...whole, scope, witnesses: [] });
+      this.#put({ ...hullOf(into, first), witnesses: [] });
     }
   }
+}
+
+/** What of a gap was compared with a peer: its topics and the others, parts that are closed, and doubtful ones. */
+interface Cut {
+  readonly common: Scope;
+  readonly otherTopics: Scope | undefined;
+  readonly closed: readonly Interval[];
+  readonly doubtful: readonly Interval[];
+  readonly peer: string;
+}
+
+/** The gap, widened by what the other one covers; the gap itself, when that is nothing more. */
+function hullOf(gap: Gap, other: Pick<Gap, 'sinceNs' | 'untilNs' | 'scope'>): Gap {
+  const sinceNs = gap.sinceNs < other.sinceNs ? gap.sinceNs : other.sinceNs;
+  const untilNs = gap.untilNs > other.untilNs ? gap.untilNs : other.untilNs;
+  const isWide = sinceNs === gap.sinceNs && untilNs === gap.untilNs && scopeCovers(gap.scope, other.scope);
+  return isWide ? gap : { ...gap, sinceNs, untilNs, scope: unitedScopes(gap.scope, other.scope) };
 }
 
 function areApart(a: Scope, b: Scope): boolean {

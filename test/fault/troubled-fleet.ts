@@ -101,7 +101,10 @@ export class TroubledFleet {
     const well = this.quiet;
     if (well.length < 2) return undefined;
     const member = well[this.below(well.length)]!;
-    const trouble = TROUBLES[this.below(TROUBLES.length)]!;
+    // Each at least once, then as it comes.
+    const untold = TROUBLES.filter((kind) => this.told[kind] === 0);
+    const kinds = untold.length > 0 ? untold : TROUBLES;
+    const trouble = kinds[this.below(kinds.length)]!;
     member.trouble = trouble;
     this.told[trouble] += 1;
     const { process } = member.node!;

@@ -7,7 +7,7 @@ import { nodeRoutes } from '../../src/http/routes.ts';
 import { HttpServer, type Routes } from '../../src/http/server.ts';
 import { LIMITS } from '../../src/limits.ts';
 import { LacunaNode } from '../../src/node.ts';
-import { silentLogger } from '../../src/system.ts';
+import { silentLogger, systemClock } from '../../src/system.ts';
 import { VERSION } from '../../src/version.ts';
 import { formatMessageLine } from '../../src/wire/message-line.ts';
 import { endedIn } from '../ended-in.ts';
@@ -24,11 +24,7 @@ async function post(url: string, body: string): Promise<JsonReply> {
 
 async function running(): Promise<{ node: LacunaNode; url: string }> {
   const config = configSchema.parse({ data: await temporaryFolder(), listen: [], http: '127.0.0.1:0' });
-  const clock = {
-    nowMs: () => NOW_MS,
-    monotonicMs: () => performance.now(),
-    sleep: () => Promise.resolve(),
-  };
+  const clock = { ...systemClock, nowMs: () => NOW_MS };
   const node = await LacunaNode.open({ config, log: silentLogger, clock, create: true });
   onTestFinished(() => node.stop());
   await node.start();

@@ -1,9 +1,13 @@
 /** Opens real stores in real folders, and reads everything that one serves. */
+
 import type { WakuMessage } from '../../src/core/message.ts';
+import { parseRetention, type RetentionPolicy } from '../../src/core/retention.ts';
 import { boundAt, hashOf, TIMESTAMP_MAX } from '../../src/core/sync-id.ts';
 import type { Clock } from '../../src/ports.ts';
+import { parseBytes } from '../../src/quantity.ts';
 import { LevelMessageStore, type StoreOptions } from '../../src/store/message-store.ts';
 import { systemClock, systemSha256 } from '../../src/system.ts';
+import { parseDurationMs } from '../../src/time.ts';
 import { RecordingLogger } from '../recording-logger.ts';
 
 export interface OpenInit {
@@ -12,6 +16,13 @@ export interface OpenInit {
   readonly log?: RecordingLogger;
   readonly openDatabase?: StoreOptions['openDatabase'];
   readonly index?: StoreOptions['index'];
+  /** Policies as operators write them. */
+  readonly retention?: readonly string[];
+  readonly onPruned?: StoreOptions['onPruned'];
+}
+
+export function policyOf(...texts: readonly string[]): RetentionPolicy {
+  return parseRetention(texts, { durationMs: parseDurationMs, bytes: parseBytes });
 }
 
 export async function openStore(directory: string, init: OpenInit = {}): Promise<LevelMessageStore> {
@@ -22,6 +33,8 @@ export async function openStore(directory: string, init: OpenInit = {}): Promise
     log: init.log ?? new RecordingLogger(),
     sha256: systemSha256,
     ...(init.openDatabase === undefined ? {} : { openDatabase: init.openDatabase }),
+    ...(init.retention === undefined ? {} : { retention: policyOf(...init.retention) }),
+    ...(init.onPruned === undefined ? {} : { onPruned: init.onPruned }),
     ...(init.index === undefined ? {} : { index: init.index }),
   });
 }
