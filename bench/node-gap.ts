@@ -28,7 +28,10 @@ interface Sample {
   readonly fillSeconds: number;
   readonly during: readonly Published[];
   readonly after: readonly Published[];
+  /** Sessions that brought messages of the gap: the node's own, and those of its peer. */
+  readonly sessions: number;
   readonly peakMb: number;
+  readonly starvedPercent: number;
   readonly delay: Delay;
 }
 
@@ -68,7 +71,9 @@ export async function benchIngestUnderGap({ report }: NodeCase): Promise<void> {
   add('afterP99', 'ms', ({ after }) => percentile(after.map(latencyOf), 99));
   add('fillSeconds', 's', ({ fillSeconds }) => fillSeconds);
   add('fillRate', 'messages/s', ({ fillSeconds }) => MESSAGES / fillSeconds);
+  add('sessionsBringing', '', ({ sessions }) => sessions);
   add('peakRss', 'MB', ({ peakMb }) => peakMb);
+  add('starved', '% of the time', ({ starvedPercent }) => starvedPercent);
   add('delayP99', 'ms', ({ delay }) => delay.p99);
   add('delayMax', 'ms', ({ delay }) => delay.max);
 }
@@ -100,7 +105,9 @@ async function sampleOf(space: Workspace, full: string, run: number): Promise<Sa
         fillSeconds: (filledMs - startMs) / 1e3,
         during: published.filter(({ dueMs }) => dueMs <= filledMs),
         after: published.filter(({ dueMs }) => dueMs > filledMs),
+        sessions: node.sessions().filter(({ fields }) => Number(fields['received']) > 0).length,
         peakMb: usage.peakMb,
+        starvedPercent: usage.starvedPercent,
         delay: usage.delay,
       };
     } finally {

@@ -6,6 +6,8 @@ import type { BenchNode } from './node-process.ts';
 export interface Usage {
   /** Of one core. */
   readonly cpuPercent: number;
+  /** Of the time, how long its main thread could have run and others had the cores: how busy the machine was. */
+  readonly starvedPercent: number;
   readonly rssMb: readonly number[];
   /** Without pages of mapped files, which the kernel takes back when it likes. */
   readonly anonymousMb: readonly number[];
@@ -35,12 +37,14 @@ export class NodeWatch {
   readonly #node: BenchNode;
   readonly #startMs = performance.now();
   readonly #cpuSeconds: number;
+  readonly #starvedSeconds: number;
   readonly #samples: (Memory & { readonly atMs: number })[] = [];
   readonly #timer: NodeJS.Timeout;
 
   private constructor(node: BenchNode, sampleMs: number) {
     this.#node = node;
     this.#cpuSeconds = cpuSecondsOf(node.pid);
+    this.#starvedSeconds = starvedSecondsOf(node.pid);
     this.#look();
     this.#timer = setInterval(() => this.#look(), sampleMs);
   }
@@ -55,6 +59,7 @@ export class NodeWatch {
     this.#look();
     const seconds = (performance.now() - this.#startMs) / 1e3;
     const cpuSeconds = cpuSecondsOf(this.#node.pid) - this.#cpuSeconds;
+    const starvedSeconds = starvedSecondsOf(this.#node.pid) - this.#starvedSeconds;
     const samples = this.#samples;
     const late = samples.slice(samples.length >> 1);
     const at = late.map(({ atMs }) => atMs / 3.6e6);
@@ -63,6 +68,7 @@ export class NodeWatch {
     const slopeOf = (values: readonly number[]): number => slope(at, values.slice(-late.length));
     return {
       cpuPercent: (cpuSeconds / seconds) * 100,
+      starvedPercent: (starvedSeconds / seconds) * 100,
       rssMb,
       anonymousMb,
       mbPerHour: slopeOf(rssMb),
@@ -104,6 +110,11 @@ function cpuSecondsOf(pid: number): number {
   // The name of the program stands in brackets and may hold anything.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+/** How long the main thread has waited for a core. */
+function starvedSecondsOf(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'utf8').split(' ')[1]) / 1e9;
 }
 
 function memoryOf(pid: number): Memory {

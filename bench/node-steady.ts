@@ -57,6 +57,8 @@ class SteadyRun {
   readonly #under = new Set<Promise<void>>();
   #usages: Usage[] = [];
   #messages = 0;
+  #startMs = 0;
+  #endMs = 0;
 
   constructor(nodes: readonly BenchNode[]) {
     this.#nodes = nodes;
@@ -70,13 +72,15 @@ class SteadyRun {
     const beat = new Metronome(PER_SECOND, (dueMs, timeMs) => this.#publish(dueMs, timeMs));
     await pause(WARM_MS);
     const watches = await Promise.all(this.#nodes.map((node) => NodeWatch.begin(node, SAMPLE_MS)));
-    for (const deadline = performance.now() + forMs; performance.now() < deadline; ) {
+    this.#startMs = performance.now();
+    for (const deadline = this.#startMs + forMs; performance.now() < deadline; ) {
       await pause(Math.min(10_000, Math.max(0, deadline - performance.now())));
       process.stderr.write(
         `steady: ${this.#messages} messages, the oldest second that is not everywhere is ` +
           `${(this.#slots.oldestOpenMs() / 1e3).toFixed(0)} s old\n`,
       );
     }
+    this.#endMs = performance.now();
     this.#usages = await Promise.all(watches.map((watch) => watch.end()));
     beat.stop();
     await Promise.all(this.#under);
@@ -103,13 +107,22 @@ class SteadyRun {
     const sessions = this.#nodes.flatMap((node) => node.sessions());
     const own = sessions.filter(({ fields }) => fields['role'] === 'initiator');
     add('sessions', own.length, '');
+    const settledMs = this.#endMs - (this.#endMs - this.#startMs) / 2;
+    const settled = own.filter(({ atMs }) => atMs >= settledMs && atMs < this.#endMs);
+    const intervals = (this.#endMs - settledMs) / INTERVAL_MS;
+    add('sessionsPerInterval', settled.length / intervals / NODES, 'a node, last half', '1');
     add('sessionsFailed', sessions.filter(({ fields }) => fields['error'] !== undefined).length, '', '0');
     add('sessionMedian', median(own.map(({ fields }) => Number(fields['durationMs']))), 'ms');
     add('sessionMax', Math.max(...own.map(({ fields }) => Number(fields['durationMs']))), 'ms');
   }
 
-  #tellUsage(add: Add, name: string, { cpuPercent, rssMb, anonymousMb, delay, ...usage }: Usage): void {
+  #tellUsage(
+    add: Add,
+    name: string,
+    { cpuPercent, starvedPercent, rssMb, anonymousMb, delay, ...usage }: Usage,
+  ): void {
     add(`${name}Cpu`, cpuPercent, '% of a core');
+    add(`${name}Starved`, starvedPercent, '% of the time');
     add(`${name}RssStart`, rssMb[0]!, 'MB');
     add(`${name}RssMin`, Math.min(...rssMb), 'MB');
     add(`${name}RssMedian`, median(rssMb), 'MB');

@@ -107,6 +107,7 @@ class Awakening {
     const add = (metric: string, value: number, unit: string, target?: string): void =>
       report.add('two-weeks', metric, value, unit, target);
     const fillMs = this.#filledMs - this.#startMs;
+    const sessions = this.#node.sessions();
     add('seconds', fillMs / 1e3, 's');
     add('messagesPerSecond', MISSED / (fillMs / 1e3), 'messages/s', '>= 20,000');
     for (const day of [0, 1, 6, DAYS - 1]) {
@@ -122,15 +123,17 @@ class Awakening {
       add(`${name}Max`, Math.max(...ms), 'ms');
     }
     add('queriesFailed', this.#failed, '', '0');
-    for (const [name, { peakMb, anonymousMb, cpuPercent, delay }] of this.#named()) {
+    for (const [name, { peakMb, anonymousMb, cpuPercent, starvedPercent, delay }] of this.#named()) {
       add(`${name}PeakRss`, peakMb, 'MB');
       add(`${name}PeakAnonymous`, Math.max(...anonymousMb), 'MB');
       add(`${name}MedianAnonymous`, median(anonymousMb), 'MB');
       add(`${name}Cpu`, cpuPercent, '% of a core');
+      add(`${name}Starved`, starvedPercent, '% of the time');
       add(`${name}DelayP99`, delay.p99, 'ms');
       add(`${name}DelayMax`, delay.max, 'ms');
     }
-    add('sessions', this.#node.sessions().length, '');
+    add('sessions', sessions.length, '');
+    add('sessionsFailed', sessions.filter(({ fields }) => fields['error'] !== undefined).length, '', '0');
     add('gapClosedAfter', (this.#closedMs - this.#filledMs) / 1e3, 's');
   }
 

@@ -72,7 +72,7 @@ const clusterId = z
   .pipe(z.number().int().min(0).max(65_535));
 const multiaddrText = z.string().startsWith('/');
 
-export const configSchema = z.strictObject({
+const settings = z.strictObject({
   /** The data folder. */
   data: z.string().min(1).default('./lacuna-data'),
   listen: z.array(multiaddrText).default(['/ip4/0.0.0.0/tcp/60000']),
@@ -105,13 +105,18 @@ export const configSchema = z.strictObject({
   syncRange: duration.default(3_600_000),
   /** How far before now a periodic session's window ends. */
   syncJitter: duration.default(20_000),
-  /** Bytes of messages a second that are sent, and taken, in sessions with other Lacunas; unset: no limit. */
+  /** Bytes of messages a second that are sent, and taken, in all sessions together; unset: no limit. */
   uploadRate: rates.optional(),
   downloadRate: rates.optional(),
   /** What is kept, of all messages and of those of single topics; everything, where nothing is said. */
   retention: retention.prefault([]),
   logLevel: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
 });
+
+export const configSchema = settings.refine(
+  ({ allowPeer, denyPeer }) => !denyPeer.some((peer) => allowPeer.includes(peer)),
+  { path: ['denyPeer'], message: 'names a peer that allowPeer names too' },
+);
 
 export type Config = z.output<typeof configSchema>;
 export type ConfigInput = z.input<typeof configSchema>;

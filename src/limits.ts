@@ -239,11 +239,17 @@ export const LIMITS = {
   /** After a newer message came to a topic of which only the latest is kept, and after a pass that failed. */
   retentionSoonMs: 500,
   retentionRetryMs: 1_000,
-  /** Pruned down to this much less than the cap, so that a pass has something to do; of the disk at least 8 MiB. */
+  /**
+   * Pruned down to this much less than the cap, so that a pass has something to do; of the disk at least 16 MiB, or a
+   * third, as LevelDB needs room to work in.
+   */
   retentionSpare: 0.05,
-  retentionSpareBytes: 8 * MIB,
-  /** Messages that are removed before the disk gets their room back. */
+  retentionSpareBytes: 16 * MIB,
+  /** Messages, and bytes of them, that are removed before the disk gets their room back. */
   retentionSlice: 32_768,
+  retentionSliceBytes: 64 * MIB,
+  /** Less than this is not worth looking for on the disk, unless a cap presses. */
+  retentionReclaimBytes: 4 * MIB,
   /** Ids of pruned messages that are not to be fetched again; with more, the oldest go. */
   forgottenIds: 1_000_000,
   /** Content topics that are known to have newer messages; with more, all of them are looked through. */

@@ -346,7 +346,7 @@ export class LacunaNode {
   }
 
   async #loadUpkeep(random: Random): Promise<Upkeep> {
-    const { syncInterval, syncRange, syncJitter, peer, bootstrap } = this.#config;
+    const { syncInterval, syncRange, syncJitter, peer, bootstrap, mdns } = this.#config;
     const { store, events } = this;
     return await Upkeep.load({
       ownPeer: this.peerId,
@@ -360,6 +360,7 @@ export class LacunaNode {
       jitterMs: syncJitter,
       staticPeers: peer,
       bootstrapPeers: bootstrap,
+      isPassive: peer.length === 0 && bootstrap.length === 0 && !mdns,
       keptOf: ({ scope, sinceNs, untilNs }) => store.retention.windows(scope, sinceNs, untilNs),
       synchronise: (address, window, stop) => this.#synchroniseWindow(address, window, stop),
       emit: (event) => events.emit(event),
@@ -387,6 +388,7 @@ export class LacunaNode {
     await servePeers(this.#host, () => this.peers.goodAddresses(LIMITS.peerListAddresses), mayShare);
     this.#learner = new PeerLearner({
       host: this.#host,
+      strikes: this.strikes,
       clock: this.#clock,
       log: this.#log,
       mayShare,

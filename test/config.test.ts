@@ -70,6 +70,12 @@ describe('the configuration', () => {
     }
   });
 
+  it('does not allow and deny one peer', async () => {
+    const peer = '12D3KooWRawPbxPtP1eZaJpumGnyWX2DcUyd3RQnydr3eAto4Az7';
+    expect(await load({ flags: { allowPeer: [peer] } })).toMatchObject({ allowPeer: [peer], denyPeer: [] });
+    expect(await endedIn(load({ flags: { allowPeer: [peer], denyPeer: [peer] } }))).toBe('CONFIG_INVALID');
+  });
+
   it('replaces a list as a whole', async () => {
     const file = await fileOf('contentTopic: [/a, /b]\npubsubTopic:\n  - /p\n');
     expect(await load({ file })).toMatchObject({ contentTopic: ['/a', '/b'], pubsubTopic: ['/p'] });

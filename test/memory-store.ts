@@ -92,7 +92,20 @@ export class MemoryStore implements MessageStore {
 
 /** Records without a disk; they last as long as the object does. */
 export class MemoryRecords implements Records {
-  readonly #values = new Map<string, Uint8Array>();
+  readonly #values: Map<string, Uint8Array>;
+
+  constructor(values: Iterable<readonly [string, Uint8Array]> = []) {
+    this.#values = new Map(values);
+  }
+
+  get size(): number {
+    return this.#values.size;
+  }
+
+  /** What a process that starts now would find, whatever this one writes later. */
+  copy(): MemoryRecords {
+    return new MemoryRecords(this.#values);
+  }
 
   async get(name: string): Promise<Uint8Array | undefined> {
     return this.#values.get(name)?.slice();

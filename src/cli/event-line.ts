@@ -1,7 +1,7 @@
 /** What happens in a node, in one line for a person. */
 import type { NodeEvent } from '../sync/events.ts';
 import type { Gap } from '../sync/gap.ts';
-import { CAUSES } from './gaps.ts';
+import { CAUSES, lengthInWords } from './gaps.ts';
 import { bytes, count, duration, shortPeer } from './output.ts';
 
 const NS_PER_MS = 1_000_000n;
@@ -39,5 +39,5 @@ function textOf(event: NodeEvent): string {
 }
 
 function lengthOf({ sinceNs, untilNs }: Gap): string {
-  return duration(Number((untilNs - sinceNs) / NS_PER_MS));
+  return lengthInWords(Number(sinceNs / NS_PER_MS), Number(untilNs / NS_PER_MS));
 }

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import type { Scope } from '../core/scope.ts';
 import { isEverything } from '../core/scope.ts';
+import type { Records } from '../ports.ts';
 import { GAP_CAUSES, type GapCause } from '../sync/gap.ts';
 import { ledgerJson } from '../sync/gap-json.ts';
 import { Ledger } from '../sync/ledger.ts';
@@ -68,9 +69,12 @@ async function runGaps(options: CommonOptions): Promise<void> {
 async function ledgerOf(context: Context): Promise<unknown> {
   const node = await runningNode(context.config);
   if (node !== undefined) return await node.get('/api/v1/gaps');
-  return await withStore(context, false, async ({ records }) =>
-    ledgerJson(await Ledger.load({ records, clock: systemClock, log: context.log })),
-  );
+  return await withStore(context, false, async (store) => ledgerJson(await loadLedger(store, context)));
+}
+
+/** The ledger as it lies beside the messages. */
+export async function loadLedger({ records }: { records: Records }, { log }: Context): Promise<Ledger> {
+  return await Ledger.load({ records, clock: systemClock, log });
 }
 
 function describe({ rows, verified, closed }: LedgerJson): string {
@@ -124,7 +128,12 @@ function closedTable(rows: readonly LedgerJson['closed'][number][]): string {
 }
 
 function lengthOf({ since, until }: { since: string; until: string }): string {
-  return duration(Date.parse(until) - Date.parse(since));
+  return lengthInWords(Date.parse(since), Date.parse(until));
+}
+
+/** What begins in 1970 begins before there was anything to miss: 57 years would tell nobody anything. */
+export function lengthInWords(sinceMs: number, untilMs: number): string {
+  return sinceMs === 0 ? 'all time before' : duration(untilMs - sinceMs);
 }
 
 function topicsOf(scope: Scope): string {

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { loadIdentity, peerIdOf } from '../identity.ts';
 import { VERSION } from '../version.ts';
 import { type CommonOptions, type Context, contextOf, withCommonOptions, withStore } from './context.ts';
+import { loadLedger } from './gaps.ts';
 import { bytes, count, duration, print, printJson } from './output.ts';
 import { runningNode } from './running-node.ts';
 
@@ -45,6 +46,8 @@ interface FolderStatus {
   readonly version?: string;
   readonly peerId?: string;
   readonly messages?: number;
+  readonly bytes?: number;
+  readonly gaps?: number;
 }
 
 type Status = RunningStatus | FolderStatus;
@@ -91,6 +94,8 @@ async function statusOfFolder(context: Context): Promise<FolderStatus> {
     version: VERSION,
     peerId,
     messages: store.count,
+    bytes: store.retention.prediction().bytesNow,
+    gaps: (await loadLedger(store, context)).open().length,
   }));
 }
 
@@ -105,12 +110,17 @@ function row([name, value]: Row): string {
   return `${name.padEnd(12)}${value}`;
 }
 
-function folderRows({ version, peerId, messages }: FolderStatus): Row[] {
+function folderRows({ version, peerId, messages, bytes: size = 0, gaps }: FolderStatus): Row[] {
   const rows: Row[] = [['node', 'not running']];
   if (version !== undefined) rows.push(['version', version]);
   if (peerId !== undefined) rows.push(['peer id', peerId]);
-  if (messages !== undefined) rows.push(['store', `${count(messages)} messages`]);
+  if (messages !== undefined) rows.push(['store', `${count(messages)} messages, ${bytes(size)}`]);
+  if (gaps !== undefined) rows.push(['gaps', gapsText(gaps)]);
   return rows;
+}
+
+function gapsText(gaps: number): string {
+  return gaps === 0 ? 'none' : `${count(gaps)} open: lacuna gaps`;
 }
 
 function rowsOf(status: RunningStatus): Row[] {
@@ -131,7 +141,7 @@ function rowsOf(status: RunningStatus): Row[] {
       'writes',
       fault === null ? (status.writable ? 'taken' : 'refused') : `refused: ${fault.code}: ${fault.message}`,
     ],
-    ['gaps', status.gaps === 0 ? 'none' : `${count(status.gaps)} open: lacuna gaps`],
+    ['gaps', gapsText(status.gaps)],
     ['verified', verified],
     ['peers', `${count(status.connections)} connected, ${count(status.peersKnown)} known`],
     ['sessions', `${count(status.sessionsRunning)} running`],

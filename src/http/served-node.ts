@@ -6,6 +6,7 @@ import type { LedgerView } from '../sync/gap-json.ts';
 import type { Ingest } from '../sync/ingest.ts';
 import type { KnownPeer } from '../sync/known-peer.ts';
 import type { RunningSession } from '../sync/session.ts';
+import type { TrafficRow } from '../sync/traffic.ts';
 import type { MessageView } from '../wire/waku-message.ts';
 
 export interface ServedNode {
@@ -20,7 +21,7 @@ export interface ServedNode {
   readonly store: ServedStore;
   readonly ingest: Pick<Ingest, 'examine' | 'append' | 'counts'>;
   /** Bytes of all streams since the start. */
-  traffic(): readonly Traffic[];
+  traffic(): readonly TrafficRow[];
   /** How often each limit turned something away since the start. */
   limitsHit(): Readonly<Record<string, number>>;
   syncAll(addresses: readonly string[], options: SyncOptions): Promise<SyncOutcome[]>;
@@ -46,11 +47,4 @@ export interface CountedStore {
     untilNs: bigint,
     visit: (id: Uint32Array, view: MessageView) => void,
   ): AsyncGenerator<number>;
-}
-
-export interface Traffic {
-  readonly protocol: string;
-  readonly direction: 'in' | 'out';
-  readonly topicClass: string;
-  readonly bytes: number;
 }

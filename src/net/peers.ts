@@ -2,6 +2,7 @@
 import { LacunaError, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { Clock, Logger } from '../ports.ts';
+import { isMalformed, STRIKE_MALFORMED, type Strikes } from '../sync/strikes.ts';
 import { canBeTold, encodePeerList } from '../wire/peer-list.ts';
 import type { Host } from './host.ts';
 import { PEERS } from './protocols.ts';
@@ -34,6 +35,7 @@ export async function servePeers(
 
 export interface PeerLearnerInit {
   readonly host: Host;
+  readonly strikes: Strikes;
   readonly clock: Clock;
   readonly log: Logger;
   /** Who is asked. */
@@ -53,7 +55,7 @@ export class PeerLearner {
 
   /** Never rejects: a peer that tells nothing is no worse for that. */
   async learnFrom(address: string, peer: string): Promise<void> {
-    const { host, clock, log, mayShare, onLearnt, stop } = this.#init;
+    const { host, strikes, clock, log, mayShare, onLearnt, stop } = this.#init;
     const nowMs = clock.monotonicMs();
     const askedMs = this.#askedMs.get(peer);
     if (!mayShare(peer) || (askedMs !== undefined && nowMs - askedMs < LIMITS.peersAskedMs)) return;
@@ -63,7 +65,9 @@ export class PeerLearner {
       const connection = await host.connect(address, stop);
       for (const learnt of await host.askPeers(connection)) onLearnt(learnt);
     } catch (error) {
-      log.debug({ peer, code: toLacunaError(error).code }, 'a peer does not tell of others');
+      const { code } = toLacunaError(error);
+      if (isMalformed(code)) strikes.strike(peer, STRIKE_MALFORMED);
+      log.debug({ peer, code }, 'a peer does not tell of others');
     }
   }
 }

@@ -1,21 +1,31 @@
 /**
  * Gives the disk back what was pruned. LevelDB forgets removed entries when it compacts the tables they lie in, which
- * for what is old can take for ever. Messages that lie side by side are compacted as soon as they went; entries that
- * lie everywhere between others, by hash and by topic, when enough of them have gone to be worth it.
+ * for what is old can take for ever. Messages that lay side by side are compacted as soon as many of them went; others,
+ * and the entries that lie everywhere between those of messages that stay, when enough have gone to be worth it.
  */
+import { LIMITS } from '../limits.ts';
 import type { Database } from './database.ts';
-import { ALL_HASHES, ALL_LEAVES, ALL_MESSAGES, ALL_TOPICS, type KeyRange } from './keys.ts';
+import { ALL_HASHES, ALL_LEAVES, ALL_TOPICS, type KeyRange } from './keys.ts';
 
 /** Entries are worth compacting when one in so many has gone. */
 const WORTH = 20;
 const SCATTERED: readonly KeyRange[] = [ALL_HASHES, ALL_TOPICS.pubsub, ALL_TOPICS.content, ALL_LEAVES];
 
+/** Messages that have gone from a range of keys, and what they took up. */
+export interface Gone {
+  readonly range: KeyRange;
+  readonly messages: number;
+  readonly bytes: number;
+}
+
 export class Reclaimer {
   readonly #database: Database;
   readonly #pause: () => Promise<void>;
-  /** Messages that went since their entries were last compacted. */
-  #gone = 0;
-  #hasHoles = false;
+  /** What went since entries were last compacted. */
+  #messages = 0;
+  #bytes = 0;
+  /** Where messages went that are not compacted yet. */
+  #range: KeyRange | undefined;
 
   /** `pause` is called between ranges, and rejects to end the work. */
   constructor(database: Database, pause: () => Promise<void>) {
@@ -23,24 +33,38 @@ export class Reclaimer {
     this.#pause = pause;
   }
 
-  /** Messages have gone from a range of keys: all that were there, or some from between others. */
-  async removed(messages: number, range: KeyRange, isWhole: boolean): Promise<void> {
-    this.#gone += messages;
-    if (isWhole) await this.#database.compact(range);
-    else this.#hasHoles = true;
+  /** `isDense`: nearly all that was in the range has gone, and much of it. */
+  async removed({ range, messages, bytes }: Gone, isDense: boolean): Promise<void> {
+    this.#messages += messages;
+    this.#bytes += bytes;
+    if (isDense) await this.#database.compact(range);
+    else this.#range = this.#range === undefined ? range : around(this.#range, range);
   }
 
-  /** Whether enough has gone for `reclaim` to be worth it, where so many messages are left. */
+  /** Whether enough has gone for `reclaim` to give back something, where so many messages are left. */
   isWorthIt(left: number): boolean {
-    return this.#gone > 0 && this.#gone * WORTH >= left;
+    return this.#messages > 0 && this.#messages * WORTH >= left;
+  }
+
+  /** Whether it would be worth it even where nothing presses. */
+  isDue(left: number): boolean {
+    return this.isWorthIt(left) && this.#bytes >= LIMITS.retentionReclaimBytes;
   }
 
   async reclaim(): Promise<void> {
-    for (const range of this.#hasHoles ? [ALL_MESSAGES, ...SCATTERED] : SCATTERED) {
+    for (const range of this.#range === undefined ? SCATTERED : [this.#range, ...SCATTERED]) {
       await this.#pause();
       await this.#database.compact(range);
     }
-    this.#gone = 0;
-    this.#hasHoles = false;
+    this.#messages = 0;
+    this.#bytes = 0;
+    this.#range = undefined;
   }
+}
+
+function around(a: KeyRange, b: KeyRange): KeyRange {
+  return {
+    gte: Buffer.compare(a.gte, b.gte) < 0 ? a.gte : b.gte,
+    lt: Buffer.compare(a.lt, b.lt) > 0 ? a.lt : b.lt,
+  };
 }

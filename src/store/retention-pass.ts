@@ -61,7 +61,7 @@ export class RetentionPass {
     for (const usage of this.#init.usages) await this.#holdTopic(usage);
     if (policy.all.messages !== undefined) await this.#holdCapacity(policy.all.messages);
     if (policy.all.bytes !== undefined) await this.#holdSize(policy.all.bytes);
-    if (!isDry && reclaimer.isWorthIt(sink.count)) await reclaimer.reclaim();
+    if (!isDry && reclaimer.isDue(sink.count)) await reclaimer.reclaim();
   }
 
   async #expire(sweep: Sweep): Promise<void> {
@@ -180,20 +180,21 @@ export class RetentionPass {
    */
   async #holdSize(most: number): Promise<void> {
     const { database, reclaimer, sink, isDry, incoming } = this.#init;
-    const spare = Math.max(LIMITS.retentionSpareBytes, most * LIMITS.retentionSpare);
-    if ((await database.bytesOnDisk()) + incoming.bytes <= most - spare / 2) return;
+    const { goal, near } = marksOf(most);
+    if ((await database.bytesOnDisk()) + incoming.bytes <= near) return;
     if (!isDry) await database.flush();
     let bytes = await database.bytesOf(EVERYTHING);
     if (isDry) {
       const each = bytes / Math.max(1, sink.count + sink.removed);
-      const over = sink.count * each - (most - spare);
+      const over = sink.count * each - goal;
       if (over > 0) await this.#removeOldest(Math.ceil(over / each));
       return;
     }
-    while (bytes > most - spare && sink.count > 0) {
-      const each = bytes / sink.count;
-      const { removed } = sink;
-      await this.#removeOldest(Math.min(LIMITS.retentionSlice, Math.ceil((bytes - (most - spare)) / each)));
+    while (bytes > goal && sink.count > 0) {
+      const { removed, count } = sink;
+      const over = Math.ceil((bytes - goal) / (bytes / count));
+      // What went is seen when it was compacted, which is worth it for a part of the store and not for one message.
+      await this.#removeOldest(Math.min(LIMITS.retentionSlice, Math.max(over, Math.ceil(count / STEPS))));
       if (sink.removed === removed) break;
       if (reclaimer.isWorthIt(sink.count)) await reclaimer.reclaim();
       bytes = await database.bytesOf(EVERYTHING);
@@ -239,6 +240,7 @@ export class RetentionPass {
   ): Promise<KeyRange | undefined> {
     const { database, sink, reclaimer, isDry, pause } = this.#init;
     let taken = 0;
+    let takenBytes = 0;
     let first: Uint32Array | undefined;
     let last: Uint32Array | undefined;
     let rest: KeyRange | undefined;
@@ -251,22 +253,39 @@ export class RetentionPass {
         if (chosen === undefined) continue;
         if (chosen === 'enough') break walk;
         await sink.take(chosen, passes);
-        first ??= chosen.id;
-        last = chosen.id;
+        if (first === undefined || compareIds(chosen.id, 0, first, 0) < 0) first = chosen.id;
+        if (last === undefined || compareIds(chosen.id, 0, last, 0) > 0) last = chosen.id;
         taken += 1;
-        if (taken < LIMITS.retentionSlice) continue;
+        takenBytes += chosen.bytes;
+        if (taken < LIMITS.retentionSlice && takenBytes < LIMITS.retentionSliceBytes) continue;
         rest = { gte: new Uint8Array([...key, 0]), lt: range.lt };
         break walk;
       }
     }
     await sink.flush();
     if (!isDry && first !== undefined && last !== undefined) {
-      const upper = boundAt(timeOf(last) + 1n);
-      await reclaimer.removed(taken, messageRange(first, upper), isInOrder);
+      const gone = messageRange(first, boundAt(timeOf(last) + 1n));
+      const isDense = isInOrder && rest !== undefined;
+      await reclaimer.removed({ range: gone, messages: taken, bytes: takenBytes }, isDense);
     }
     return rest;
   }
 }
+
+/** Of a cap of bytes: what is pruned down to, from where on a pass is worth it, and from where on appends wait. */
+export function marksOf(most: number): {
+  readonly goal: number;
+  readonly near: number;
+  readonly full: number;
+} {
+  const least = Math.min(LIMITS.retentionSpareBytes, most / 3);
+  const spare = Math.max(least, most * LIMITS.retentionSpare);
+  // What is left above is for the tables that LevelDB makes before it gives up those that they replace.
+  return { goal: most - spare, near: most - (spare * 3) / 4, full: most - spare / 2 };
+}
+
+/** The least that a cap of bytes removes at a time, as a part of all messages. */
+const STEPS = 40;
 
 /** All keys: they begin with the number of the format. */
 const EVERYTHING: KeyRange = { gte: new Uint8Array(1), lt: Uint8Array.of(0xff) };

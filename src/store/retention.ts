@@ -24,7 +24,7 @@ import { DryPruning, type PruneResult, Pruning } from './prune-sink.ts';
 import { type MessageSource, START } from './prune-sources.ts';
 import type { PrunedBook } from './pruned-book.ts';
 import { Reclaimer } from './reclaimer.ts';
-import { RetentionPass } from './retention-pass.ts';
+import { marksOf, RetentionPass } from './retention-pass.ts';
 import { RetentionWatch } from './retention-watch.ts';
 import type { StoreIndex } from './store-index.ts';
 
@@ -213,13 +213,12 @@ export class Retention {
     const { messages, bytes } = this.policy.all;
     if (messages !== undefined && this.#init.index.tree.count + this.#underWay.messages > messages)
       return true;
-    return bytes !== undefined && this.#bytesNow > bytes;
+    return bytes !== undefined && this.#bytesNow > marksOf(bytes).full;
   }
 
   get #isNearlyFull(): boolean {
     const { bytes } = this.policy.all;
-    if (bytes === undefined) return false;
-    return this.#bytesNow > bytes - Math.max(LIMITS.retentionSpareBytes, bytes * LIMITS.retentionSpare) / 2;
+    return bytes !== undefined && this.#bytesNow > marksOf(bytes).near;
   }
 
   #passedNs(): bigint {

@@ -3,7 +3,7 @@
  * whether it was held, had no peer, or could not write. Each such time becomes a gap on the ledger.
  */
 import type { Interval } from '../core/interval.ts';
-import { type Scope, scopeCovers } from '../core/scope.ts';
+import type { Scope } from '../core/scope.ts';
 import { toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { Clock, Logger, Records } from '../ports.ts';

@@ -122,8 +122,9 @@ export class Ledger {
 
   /** The two were compared up to this time, from where they had been before. */
   met(peer: string, untilNs: bigint): void {
+    const before = this.#met.get(peer) ?? untilNs;
     this.#met.delete(peer);
-    this.#met.set(peer, untilNs);
+    this.#met.set(peer, before > untilNs ? before : untilNs);
     for (const longest of this.#met.keys()) {
       if (this.#met.size <= LIMITS.verificationsRemembered) break;
       this.#met.delete(longest);
@@ -323,8 +324,12 @@ export class Ledger {
   }
 
   /** The newest look at a time is the one that counts. */
-  #noteVerified({ sinceNs, untilNs, scope, peer }: Comparison): void {
-    const verified: Verification = { sinceNs, untilNs, scope, peer, verifiedMs: this.#init.clock.nowMs() };
+  #noteVerified({ scope, peer, ...window }: Comparison): void {
+    const verifiedMs = this.#init.clock.nowMs();
+    // Whatever the window was: nobody knows what is still to come.
+    const past = intersection(window, { sinceNs: 0n, untilNs: nsFromMs(verifiedMs) });
+    if (past === undefined) return;
+    const verified: Verification = { ...past, scope, peer, verifiedMs };
     const older = this.#verified.flatMap((before) => {
       if (!overlaps(before, verified) || !scopeCovers(scope, before.scope)) return [before];
       return without(before, [verified]).map((part) => ({ ...before, ...part }));

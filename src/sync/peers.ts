@@ -16,6 +16,8 @@ export interface PeerDirectoryInit {
   readonly random: Random;
   /** The usual pause between sessions. */
   readonly intervalMs: number;
+  /** Whether peers are asked that are known for nothing but their having dialled in. */
+  readonly asksInbound: boolean;
   /** Told when a peer can be asked that could not be before. */
   readonly onNews: () => void;
 }
@@ -31,8 +33,9 @@ interface Entry {
   lastVerifiedMs: number | undefined;
   failures: number;
   lastCode: ErrorCode | undefined;
-  /** On the monotonic clock: it is left alone until then. */
+  /** On the monotonic clock: it is left alone until then; and until then as it has asked for itself. */
   retryAtMs: number;
+  askedUntilMs: number;
   skewMs: number | undefined;
 }
 
@@ -47,9 +50,18 @@ const LASTING: ReadonlySet<ErrorCode> = new Set([
   'PEER_REFUSED',
   'PEER_BANNED',
   'SESSION_SCOPE',
+  'SESSION_WINDOW',
 ]);
-/** No failing of the peer. */
-const BLAMELESS: ReadonlySet<ErrorCode> = new Set(['SESSION_WINDOW', 'SESSION_BUSY', 'SESSION_ABORTED']);
+/** Answers of a peer that is there, and has nothing of a part of what this node covers: it may have of another part. */
+const ABSENT: ReadonlySet<ErrorCode> = new Set(['SESSION_WINDOW', 'SESSION_SCOPE']);
+/** Failings of this node itself. */
+const OUR_OWN: ReadonlySet<ErrorCode> = new Set([
+  'SESSION_BUSY',
+  'SESSION_ABORTED',
+  'STORE_FAULT',
+  'STORE_BUSY',
+  'STORE_CLOSED',
+]);
 
 export class PeerDirectory {
   readonly #init: PeerDirectoryInit;
@@ -57,6 +69,10 @@ export class PeerDirectory {
 
   constructor(init: PeerDirectoryInit) {
     this.#init = init;
+  }
+
+  has(peer: string): boolean {
+    return this.#entries.has(peer);
   }
 
   get size(): number {
@@ -93,7 +109,7 @@ export class PeerDirectory {
     entry.connected = true;
     if (entry.failures === 0 || entry.isBusy) return;
     entry.failures = 0;
-    entry.retryAtMs = 0;
+    entry.retryAtMs = entry.askedUntilMs;
     this.#init.onNews();
   }
 
@@ -104,9 +120,11 @@ export class PeerDirectory {
 
   /** The peers that may be asked now, the address to ask each at, and what it is known to speak. */
   ready(): { readonly peer: string; readonly address: string; readonly dialect: Dialect | undefined }[] {
-    const nowMs = this.#init.clock.monotonicMs();
+    const { clock, asksInbound } = this.#init;
+    const nowMs = clock.monotonicMs();
     const ready = [...this.#entries.values()].filter(
-      ({ isBusy, retryAtMs }) => !isBusy && retryAtMs <= nowMs,
+      ({ isBusy, retryAtMs, source }) =>
+        !isBusy && retryAtMs <= nowMs && (asksInbound || source !== 'inbound'),
     );
     return ready.map(({ peer, addresses, failures, dialect }) => ({
       peer,
@@ -121,20 +139,30 @@ export class PeerDirectory {
     if (entry !== undefined) entry.isBusy = true;
   }
 
-  /** The session that this node had asked for is over. */
-  end(peer: string, error: LacunaError | undefined): void {
+  /** The session that this node had asked for is over; it was `isPart` of what this node covers, or all of it. */
+  end(peer: string, error: LacunaError | undefined, isPart = false): void {
     const entry = this.#entries.get(peer);
     if (entry === undefined) return;
     entry.isBusy = false;
     entry.lastCode = error?.code;
+    const nowMs = this.#init.clock.monotonicMs();
+    const isAbsent = isPart && error !== undefined && ABSENT.has(error.code);
+    if (error === undefined || isAbsent) entry.failures = 0;
     if (error === undefined) {
-      entry.failures = 0;
       entry.retryAtMs = 0;
       return;
     }
-    const isBlameless = BLAMELESS.has(error.code);
-    if (!isBlameless && error.retryAfterMs === undefined) entry.failures += 1;
-    entry.retryAtMs = this.#init.clock.monotonicMs() + this.#pauseMs(entry, error, isBlameless);
+    const { random } = this.#init;
+    if (error.retryAfterMs !== undefined) {
+      // Never sooner than it asks for, and not all at the same moment.
+      entry.askedUntilMs = nowMs + error.retryAfterMs * (1 + random.below(250) / 1_000);
+      entry.retryAtMs = entry.askedUntilMs;
+      return;
+    }
+    const isBlameless = isAbsent || OUR_OWN.has(error.code);
+    if (!isBlameless) entry.failures += 1;
+    const pauseMs = isBlameless ? shortPauseMs(error.code) : this.#pauseMs(entry, error.code);
+    entry.retryAtMs = nowMs + pauseMs * (0.9 + random.below(200) / 1_000);
   }
 
   /** How a session with it went, whoever asked for it. */
@@ -161,37 +189,44 @@ export class PeerDirectory {
   list(): readonly KnownPeer[] {
     const { clock } = this.#init;
     const offsetMs = clock.nowMs() - clock.monotonicMs();
-    return [...this.#entries.values()].map(({ isBusy: _, retryAtMs, ...entry }) => ({
+    return [...this.#entries.values()].map(({ isBusy: _, askedUntilMs: __, retryAtMs, ...entry }) => ({
       ...entry,
       retryAtMs: retryAtMs > clock.monotonicMs() ? Math.round(retryAtMs + offsetMs) : undefined,
     }));
   }
 
-  #pauseMs({ failures }: Entry, { code, retryAfterMs }: LacunaError, isBlameless: boolean): number {
-    const { random, intervalMs } = this.#init;
-    const spread = 0.9 + random.below(200) / 1_000;
-    // Never sooner than it asks for, and not all at the same moment.
-    if (retryAfterMs !== undefined) return retryAfterMs * (1 + random.below(250) / 1_000);
-    const longestMs = Math.min(LIMITS.backOffMaxMs, Math.max(LIMITS.retryMs, 4 * intervalMs));
-    if (LASTING.has(code)) return longestMs * spread;
-    if (isBlameless) return 0;
-    return Math.min(longestMs, LIMITS.retryMs * 2 ** (failures - 1)) * spread;
+  /** After a failure. */
+  #pauseMs({ failures }: Entry, code: ErrorCode): number {
+    const longestMs = Math.min(LIMITS.backOffMaxMs, Math.max(LIMITS.retryMs, 4 * this.#init.intervalMs));
+    if (LASTING.has(code)) return longestMs;
+    return Math.min(longestMs, LIMITS.retryMs * 2 ** (failures - 1));
   }
 
-  /** With too many, who was only heard of goes first, and of those who fails most. */
+  /** With too many, who was only heard of goes first, of those who fails most, and of those who was no use longest. */
   #makeRoom(source: PeerSource): boolean {
     if (this.#entries.size < LIMITS.peersKnown) return true;
     let worst: Entry | undefined;
     for (const entry of this.#entries.values()) {
-      if (entry.isBusy || entry.connected || SURENESS.indexOf(entry.source) > SURENESS.indexOf(source))
-        continue;
-      if (entry.source === 'static') continue;
-      if (worst === undefined || entry.failures > worst.failures) worst = entry;
+      if (entry.isBusy || entry.connected || entry.source === 'static') continue;
+      if (SURENESS.indexOf(entry.source) > SURENESS.indexOf(source)) continue;
+      if (worst === undefined || isWorse(entry, worst)) worst = entry;
     }
     if (worst === undefined) return source === 'static';
     this.#entries.delete(worst.peer);
     return true;
   }
+}
+
+/** Where nobody failed but this node: a store at fault is opened again within its own time. */
+function shortPauseMs(code: ErrorCode): number {
+  return code.startsWith('STORE_') ? LIMITS.reopenDelayMaxMs : LIMITS.retryMs;
+}
+
+function isWorse(one: Entry, other: Entry): boolean {
+  const sureness = SURENESS.indexOf(one.source) - SURENESS.indexOf(other.source);
+  if (sureness !== 0) return sureness < 0;
+  if (one.failures !== other.failures) return one.failures > other.failures;
+  return (one.lastVerifiedMs ?? 0) < (other.lastVerifiedMs ?? 0);
 }
 
 function newEntry(peer: string, address: string, source: PeerSource): Entry {
@@ -207,6 +242,7 @@ function newEntry(peer: string, address: string, source: PeerSource): Entry {
     failures: 0,
     lastCode: undefined,
     retryAtMs: 0,
+    askedUntilMs: 0,
     skewMs: undefined,
   };
 }

@@ -5,7 +5,7 @@
  */
 import { type Interval, intersection } from '../core/interval.ts';
 import { intersectScopes, type Scope, sameScope } from '../core/scope.ts';
-import { LacunaError, toLacunaError } from '../errors.ts';
+import { type ErrorCode, LacunaError, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { Clock, Logger, Random } from '../ports.ts';
 import { nsFromMs } from '../time.ts';
@@ -44,14 +44,23 @@ interface Job {
   readonly window: ScopedWindow;
   /** The gaps that it is for; none, when it looks at the recent past. */
   readonly gaps: readonly Gap[];
+  /** How often the range of the recent past was doubled. */
+  readonly doublings: number;
   readonly startedMs: number;
 }
 
 interface Attempts {
-  count: number;
+  readonly count: number;
   /** On the monotonic clock: not before then. */
-  nextMs: number;
+  readonly nextMs: number;
+  /** The peer has nothing of that time, or of those topics. */
+  readonly isAbsent: boolean;
 }
+
+/** The peer is there, and has nothing of the gap. */
+const ABSENT: ReadonlySet<ErrorCode> = new Set(['SESSION_WINDOW', 'SESSION_SCOPE']);
+/** A part of a gap that is too new to be compared is waited for, unless the rest of it is longer than this. */
+const WORTH_NS = nsFromMs(2 * LIMITS.clockToleranceMs);
 
 type ReadyPeer = ReturnType<PeerDirectory['ready']>[number];
 
@@ -63,8 +72,11 @@ export class Scheduler {
   /** For each gap and peer, how often they were brought together in vain. */
   readonly #attempts = new Map<string, Attempts>();
   #rounds = 0;
-  /** On the monotonic clock: when the recent past is looked at next. */
+  /** Doublings of rounds that failed: what they were to reach, the next one does. */
+  #owedDoublings = 0;
+  /** On the monotonic clock: when the recent past is looked at next, and when it was last. */
   #recentMs = 0;
+  #lookedMs = Number.NEGATIVE_INFINITY;
   #waiting: AbortController | undefined;
   #running: Promise<void> = Promise.resolve();
 
@@ -80,6 +92,7 @@ export class Scheduler {
   /** `rounds` is how many there were before. */
   start(rounds = 0): void {
     this.#rounds = rounds;
+    this.#recentMs = this.#init.clock.monotonicMs();
     this.#running = this.#run();
   }
 
@@ -95,9 +108,10 @@ export class Scheduler {
     this.#waiting?.abort();
   }
 
-  /** The recent past is looked at as soon as a peer is ready. */
+  /** The recent past is looked at as soon as a peer is ready; not more than once in a moment, whatever the news are. */
   soon(): void {
-    this.#recentMs = this.#init.clock.monotonicMs();
+    const soonMs = Math.max(this.#init.clock.monotonicMs(), this.#lookedMs + LIMITS.retryMs);
+    this.#recentMs = Math.min(this.#recentMs, soonMs);
     this.wake();
   }
 
@@ -115,6 +129,10 @@ export class Scheduler {
   #next(): Job | undefined {
     if (this.#stop.signal.aborted || this.#jobs.size >= LIMITS.scheduledSessions) return undefined;
     const ready = this.#init.peers.ready();
+    // Gaps come first, but what they are many of must not keep the recent past from its turn.
+    const isOverdue = this.#init.clock.monotonicMs() >= this.#recentMs + this.#init.intervalMs;
+    const overdue = isOverdue ? this.#recentJob(ready) : undefined;
+    if (overdue !== undefined) return overdue;
     const gaps = this.#init.ledger.open();
     for (const gap of gaps) {
       const job = this.#gapJob(gap, gaps, ready);
@@ -136,21 +154,29 @@ export class Scheduler {
   }
 
   async #session(job: Job): Promise<void> {
-    const { synchronise, peers, ledger, log } = this.#init;
+    const { synchronise, peers, ledger, clock, log } = this.#init;
     let failure: LacunaError | undefined;
+    let isComplete = false;
     try {
-      await synchronise(job.address, job.window, this.#stop.signal);
+      const result = await synchronise(job.address, job.window, this.#stop.signal);
+      isComplete = result.complete;
     } catch (error) {
       failure = toLacunaError(error);
     }
     if (this.#stop.signal.aborted) return;
-    peers.end(job.peer, failure);
-    if (job.gaps.length > 0) {
+    const isForGaps = job.gaps.length > 0;
+    peers.end(job.peer, failure, isForGaps);
+    if (isForGaps) {
       ledger.attempted(job.peer, job.window.scope, job.window, failure?.code);
-      this.#countAttempts(job);
+      // Whether a peer that fails is left alone is for the directory to say: it may come back at any time.
+      const isAbsent = failure !== undefined && ABSENT.has(failure.code);
+      if (failure === undefined || isAbsent) this.#countAttempts(job, isAbsent);
+    } else if (isComplete) {
+      ledger.met(job.peer, job.window.untilNs);
     } else if (failure !== undefined) {
       // Another peer is asked instead, at once if there is one.
-      this.#recentMs = 0;
+      this.#recentMs = Math.min(this.#recentMs, clock.monotonicMs());
+      this.#owedDoublings = Math.max(this.#owedDoublings, job.doublings);
     }
     if (failure === undefined) return;
     const { code, message } = failure;
@@ -169,11 +195,12 @@ export class Scheduler {
     const atWork = [...this.#jobs.values()].filter(({ gaps }) => gaps.some(({ id }) => id === gap.id));
     let candidates = ready.filter(({ peer }) => !gap.witnesses.includes(peer) && this.#mayTry(gap, peer));
     if (atWork.length > 0) {
-      // Shared only between Lacunas, which ask for nothing twice, and only where one alone takes its time.
+      // Not with stock nodes, which would send it all twice, and only where one alone takes its time. What a peer
+      // speaks is known when a first session with it has ended: until then it is taken for a Lacuna.
       const isLong = atWork.every(({ startedMs }) => nowMs - startedMs >= LIMITS.gapShareMs);
       if (!isLong || atWork.length >= LIMITS.gapPeers) return undefined;
-      if (atWork.some(({ dialect }) => dialect !== 'native')) return undefined;
-      candidates = candidates.filter(({ dialect }) => dialect === 'native');
+      if (atWork.some(({ dialect }) => dialect === 'waku')) return undefined;
+      candidates = candidates.filter(({ dialect }) => dialect !== 'waku');
     }
     const chosen = this.#chosen(candidates);
     if (chosen === undefined) {
@@ -189,6 +216,7 @@ export class Scheduler {
     const past = intersection(gap, { sinceNs: 0n, untilNs: this.#endNs() });
     const covered = intersectScopes(scope, gap.scope);
     if (past === undefined || covered === undefined) return undefined;
+    if (past.untilNs < gap.untilNs && past.untilNs - past.sinceNs < WORTH_NS) return undefined;
     return keptOf({ ...past, scope: covered })[0];
   }
 
@@ -210,30 +238,33 @@ export class Scheduler {
   #settleForWitnesses(gap: Gap): void {
     if (gap.witnesses.length === 0) return;
     const others = this.#init.peers.list().filter(({ peer }) => !gap.witnesses.includes(peer));
-    if (others.every(({ failures }) => failures > 0)) this.#init.ledger.acceptWitnesses(gap.id);
+    const isAbsent = (peer: string): boolean => this.#attempts.get(attemptsKey(gap, peer))?.isAbsent ?? false;
+    const isNobodyLeft = others.every(({ peer, failures }) => failures > 0 || isAbsent(peer));
+    if (isNobodyLeft) this.#init.ledger.acceptWitnesses(gap.id);
   }
 
   #mayTry(gap: Gap, peer: string): boolean {
-    const attempts = this.#attempts.get(`${gap.id} ${peer}`);
+    const attempts = this.#attempts.get(attemptsKey(gap, peer));
     return attempts === undefined || attempts.nextMs <= this.#init.clock.monotonicMs();
   }
 
-  #countAttempts({ gaps, peer }: Job): void {
-    const { ledger, clock, random } = this.#init;
+  #countAttempts({ gaps, peer }: Job, isAbsent: boolean): void {
+    const { ledger, peers, clock, random } = this.#init;
     const open = new Map(ledger.open().map((gap) => [gap.id, gap]));
     for (const key of this.#attempts.keys()) {
-      if (!open.has(Number(key.slice(0, key.indexOf(' '))))) this.#attempts.delete(key);
+      const cut = key.indexOf(' ');
+      if (!open.has(Number(key.slice(0, cut))) || !peers.has(key.slice(cut + 1))) this.#attempts.delete(key);
     }
     for (const before of gaps) {
       const gap = open.get(before.id);
-      if (gap === undefined) continue;
+      if (gap === undefined || !peers.has(peer)) continue;
       // A part of it was closed: what remains begins anew, soon.
       const isSame = gap.sinceNs === before.sinceNs && gap.untilNs === before.untilNs;
-      const key = `${gap.id} ${peer}`;
+      const key = attemptsKey(gap, peer);
       const count = isSame ? (this.#attempts.get(key)?.count ?? 0) + 1 : 1;
       const pauseMs = Math.min(LIMITS.gapRetryMaxMs, LIMITS.gapRetryMs * 2 ** (count - 1));
       const nextMs = clock.monotonicMs() + pauseMs * (0.9 + random.below(200) / 1_000);
-      this.#attempts.set(key, { count, nextMs });
+      this.#attempts.set(key, { count, nextMs, isAbsent });
     }
   }
 
@@ -246,23 +277,26 @@ export class Scheduler {
     const chosen = this.#chosen(ready);
     if (chosen === undefined) return undefined;
     this.#rounds += 1;
+    this.#lookedMs = nowMs;
     this.#recentMs = nowMs + intervalMs * (0.9 + random.below(200) / 1_000);
-    const window = this.#recentWindow();
-    return window === undefined ? undefined : this.#jobFor(chosen, window, []);
+    const doublings = Math.max(this.#owedDoublings, 31 - Math.clz32(this.#rounds & -this.#rounds));
+    this.#owedDoublings = 0;
+    const window = this.#recentWindow(chosen.peer, doublings);
+    return window === undefined ? undefined : this.#jobFor(chosen, window, [], doublings);
   }
 
   /**
    * Every second round reaches back twice as far, every fourth four times, and so on: what is older is compared ever
-   * more rarely, and everything again and again. A round begins no later than where the last comparison ended, so that
-   * nothing is passed over when peers were away for longer than the range.
+   * more rarely, and everything again and again. A round begins no later than where the last comparison with the peer
+   * ended, or with any if it was never met, so that nothing is passed over when the two were parted for longer than
+   * the range.
    */
-  #recentWindow(): ScopedWindow | undefined {
+  #recentWindow(peer: string, doublings: number): ScopedWindow | undefined {
     const { scope, ledger, random, rangeMs, keptOf } = this.#init;
     const untilNs = this.#endNs();
-    const doublings = 31 - Math.clz32(this.#rounds & -this.#rounds);
     const reachNs = nsFromMs(rangeMs * 2 ** doublings);
     let sinceNs = doublings >= LIMITS.historyDoublings || reachNs > untilNs ? 0n : untilNs - reachNs;
-    const comparedNs = ledger.verifiedUntilNs(scope);
+    const comparedNs = ledger.metUntilNs(peer) ?? ledger.verifiedUntilNs(scope);
     if (comparedNs !== undefined && comparedNs < sinceNs) sinceNs = comparedNs;
     if (sinceNs >= untilNs) return undefined;
     // Further back, where fewer topics are kept, each part has its turn.
@@ -270,9 +304,12 @@ export class Scheduler {
     return parts[doublings === 0 ? 0 : random.below(Math.max(1, parts.length))];
   }
 
-  #jobFor(chosen: ReadyPeer, window: ScopedWindow, gaps: readonly Gap[]): Job {
-    const within = gaps.filter((gap) => intersection(gap, window) !== undefined);
-    return { ...chosen, window, gaps: within, startedMs: this.#init.clock.monotonicMs() };
+  #jobFor(chosen: ReadyPeer, window: ScopedWindow, gaps: readonly Gap[], doublings = 0): Job {
+    const within = gaps.filter(
+      (gap) =>
+        intersection(gap, window) !== undefined && intersectScopes(gap.scope, window.scope) !== undefined,
+    );
+    return { ...chosen, window, gaps: within, doublings, startedMs: this.#init.clock.monotonicMs() };
   }
 
   #chosen(peers: readonly ReadyPeer[]): ReadyPeer | undefined {
@@ -284,4 +321,8 @@ export class Scheduler {
     const { clock, jitterMs } = this.#init;
     return nsFromMs(Math.max(0, clock.nowMs() - jitterMs));
   }
+}
+
+function attemptsKey({ id }: Gap, peer: string): string {
+  return `${id} ${peer}`;
 }

@@ -32,6 +32,8 @@ export interface UpkeepInit {
   /** Static peers, and those to begin with. */
   readonly staticPeers: readonly string[];
   readonly bootstrapPeers: readonly string[];
+  /** A node that was told of no peers serves those who come, and asks nobody. */
+  readonly isPassive: boolean;
   readonly keptOf: (window: ScopedWindow) => readonly ScopedWindow[];
   readonly synchronise: (address: string, window: ScopedWindow, stop: AbortSignal) => Promise<SessionResult>;
   readonly emit: (event: NodeEvent) => void;
@@ -59,6 +61,7 @@ export class Upkeep {
       clock,
       random,
       intervalMs,
+      asksInbound: !init.isPassive,
       onNews: () => this.#scheduler.soon(),
     });
     const { peers } = this;
@@ -86,7 +89,10 @@ export class Upkeep {
       isWritable: () => store.writable,
       rounds: () => this.#scheduler.rounds,
       onHeld: () => this.#scheduler.soon(),
-      onWritable: (isWritable) => this.#tellWritable(isWritable),
+      onWritable: (isWritable) => {
+        this.#tellWritable(isWritable);
+        if (isWritable) this.#scheduler.soon();
+      },
     });
   }
 
@@ -135,6 +141,8 @@ export class Upkeep {
 
   /** Where this node may lack messages of a window. */
   gapsWithin(scope: Scope, window: Interval): readonly Interval[] {
+    // Woken a moment ago, it does not vouch for the time that it slept through.
+    if (this.#isRunning) this.#heartbeat.look();
     return this.ledger.gapsWithin(scope, window);
   }
 
@@ -143,10 +151,14 @@ export class Upkeep {
     this.peers.note(result);
     this.#watchClock(result);
     if (error === undefined && result.complete) this.ledger.compared(result);
-    // What a peer has and did not bring may be had of another one.
-    else if (result.takes && result.missing > 0 && !result.capped)
-      this.ledger.add('session', result.scope, result);
+    else if (result.takes && result.missing > 0 && !result.capped) this.#noteMissing(result);
     this.#scheduler.wake();
+  }
+
+  /** What a peer has and did not bring may be had of another one, also after a crash. */
+  #noteMissing({ scope, ...window }: SessionResult): void {
+    for (const part of this.ledger.outsideGaps(scope, window)) this.ledger.add('session', scope, part);
+    void this.ledger.save();
   }
 
   #watchClock({ peer, peerSkewMs }: SessionResult): void {

@@ -1,6 +1,6 @@
 /** What commands print for people: tables that line up, numbers with their thousands, sizes in units. */
 import { describe, expect, it } from 'vitest';
-import { bytes, count, exitCodeOf, table } from '../../src/cli/output.ts';
+import { bytes, count, duration, exitCodeOf, table } from '../../src/cli/output.ts';
 import { LacunaError } from '../../src/errors.ts';
 
 describe('a table', () => {
@@ -43,6 +43,20 @@ describe('a count', () => {
     [12_345_678, '12,345,678'],
   ])('of %d', (value, text) => {
     expect(count(value)).toBe(text);
+  });
+});
+
+describe('a duration', () => {
+  it.each([
+    [0, '0 ms'],
+    [999, '999 ms'],
+    [1_500, '1 s'],
+    [60_000, '1 min'],
+    [8_040_000, '2 h 14 min'],
+    [86_400_000 + 59_000, '1 d'],
+    [800 * 86_400_000, '2 y 70 d'],
+  ])('of %d ms', (value, text) => {
+    expect(duration(value)).toBe(text);
   });
 });
 

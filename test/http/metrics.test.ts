@@ -112,6 +112,8 @@ describe('metrics', () => {
       verifiedMs: NOW_MS + MINUTE_MS,
     });
     expect(await values(metrics, 'last_verification_age_seconds')).toEqual({ all: 300, '/a,/b': 0 });
+    node.verifications.pop();
+    expect(await values(metrics, 'last_verification_age_seconds')).toEqual({ all: 300 });
   });
 
   it('tell a few scopes apart, the latest, and write any topic so that it is read', async () => {

@@ -8,6 +8,7 @@ import type { ClosedGap, Gap, Verification } from '../../src/sync/gap.ts';
 import { Ingest } from '../../src/sync/ingest.ts';
 import type { KnownPeer } from '../../src/sync/known-peer.ts';
 import type { RunningSession, SessionResult } from '../../src/sync/session.ts';
+import type { TrafficRow } from '../../src/sync/traffic.ts';
 import { systemSha256 } from '../../src/system.ts';
 import { MessageView } from '../../src/wire/waku-message.ts';
 import { MemoryStore } from '../memory-store.ts';
@@ -111,7 +112,7 @@ export class PlainNode implements ServedNode {
   readonly verifications: Verification[] = [];
   readonly known: KnownPeer[] = [];
   readonly limits: Record<string, number> = {};
-  readonly streams: ReturnType<ServedNode['traffic']>[number][] = [];
+  readonly streams: TrafficRow[] = [];
   readonly store: PlainStore;
   /** Where what is ingested goes. */
   readonly memory = new MemoryStore();
@@ -133,7 +134,7 @@ export class PlainNode implements ServedNode {
     return { list: () => this.known };
   }
 
-  traffic(): ReturnType<ServedNode['traffic']> {
+  traffic(): readonly TrafficRow[] {
     return this.streams;
   }
 
@@ -155,6 +156,7 @@ export class PlainStore implements ServedStore {
   /** A scan waits for it before each message. */
   gate: Promise<void> = Promise.resolve();
   scanning = 0;
+  visited = 0;
   readonly #messages: ReturnType<typeof samples>;
 
   constructor(messages: number) {
@@ -190,6 +192,7 @@ export class PlainStore implements ServedStore {
       for (const { id, encoded } of this.#messages) {
         await this.gate;
         visit(id, view.read(Buffer.from(encoded)));
+        this.visited += 1;
         yield 1;
       }
     } finally {

@@ -1,4 +1,5 @@
 /** What a node shows of itself over HTTP, and what it can be asked for, whatever the node is. */
+import { get } from 'node:http';
 import { describe, expect, it } from 'vitest';
 import { LacunaError } from '../../src/errors.ts';
 import { nodeRoutes } from '../../src/http/routes.ts';
@@ -159,13 +160,18 @@ describe('counts', () => {
     }
   });
 
-  it('are a few at a time, and end when nobody waits for them', async () => {
-    const node = new PlainNode(10);
-    const url = await shown(node);
+  function closeGate(node: PlainNode): () => void {
     let open = (): void => undefined;
     node.store.gate = new Promise((resolve) => {
       open = resolve;
     });
+    return () => open();
+  }
+
+  it('are a few at a time', async () => {
+    const node = new PlainNode(10);
+    const url = await shown(node);
+    const open = closeGate(node);
     const asked = Array.from({ length: LIMITS.httpCounts }, () => begin(url, '/api/v1/counts'));
     await expect.poll(() => node.store.scanning).toBe(LIMITS.httpCounts);
     expect(await refusal(url, '/api/v1/counts')).toEqual([429, 'HTTP_BUSY']);
@@ -173,6 +179,19 @@ describe('counts', () => {
     for (const response of await Promise.all(asked)) expect(response.statusCode).toBe(200);
     expect((await ask(url, '/api/v1/counts')).status).toBe(200);
     expect(node.store.scanning).toBe(0);
+  });
+
+  it('end when nobody waits for them any more', async () => {
+    const node = new PlainNode(10);
+    const url = await shown(node);
+    const open = closeGate(node);
+    const asked = get(`${url}/api/v1/counts`).on('error', () => undefined);
+    await expect.poll(() => node.store.scanning).toBe(1);
+    asked.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    open();
+    await expect.poll(() => node.store.scanning).toBe(0);
+    expect(node.store.visited).toBe(1);
   });
 });
 

@@ -2,14 +2,17 @@
 import { multiaddr } from '@multiformats/multiaddr';
 import { afterEach, describe, expect, it } from 'vitest';
 import { LIMITS } from '../../src/limits.ts';
-import { reachableAddresses, usableAddresses } from '../../src/net/addresses.ts';
+import { peerOfAddress, reachableAddresses, usableAddresses } from '../../src/net/addresses.ts';
 import type { Host } from '../../src/net/host.ts';
-import { servePeers } from '../../src/net/peers.ts';
+import { PeerLearner, servePeers } from '../../src/net/peers.ts';
 import { PEERS } from '../../src/net/protocols.ts';
 import type { PeerSource } from '../../src/sync/known-peer.ts';
+import { STRIKE_MALFORMED, Strikes } from '../../src/sync/strikes.ts';
 import { encodePeerList } from '../../src/wire/peer-list.ts';
 import { addressOf, frameOf, send, startPlainHost, stopPlainHosts } from '../e2e/plain-host.ts';
 import { endedIn } from '../ended-in.ts';
+import { RecordingLogger } from '../recording-logger.ts';
+import { VirtualClock } from '../sync/virtual-clock.ts';
 import { createHost, startHost, stopHosts } from './lacuna-host.ts';
 
 afterEach(async () => {
@@ -117,6 +120,35 @@ describe('a liar', () => {
   ] as const)('that says %s is found out', async (_, bytes, code) => {
     const here = await startHost();
     expect(await endedIn(ask(here, await answering(bytes)))).toBe(code);
+  });
+
+  it('that breaks its answer collects strikes; it is asked again no sooner than others', async () => {
+    const here = await startHost();
+    const clock = new VirtualClock();
+    const strikes = new Strikes(clock);
+    const learnt: string[] = [];
+    const learner = new PeerLearner({
+      host: here,
+      strikes,
+      clock,
+      log: new RecordingLogger(),
+      mayShare: (peer) => peer !== 'stranger',
+      onLearnt: (address) => learnt.push(address),
+      stop: new AbortController().signal,
+    });
+    const liar = await answering(frameOf(Uint8Array.of(2, 1, 0x2f)));
+    const peer = peerOfAddress(liar);
+    await learner.learnFrom(liar, peer);
+    await learner.learnFrom(liar, peer);
+    expect(strikes.strikesOf(peer)).toBe(STRIKE_MALFORMED);
+    await clock.advance(LIMITS.peersAskedMs);
+    await learner.learnFrom(liar, peer);
+    expect(strikes.strikesOf(peer)).toBe(2 * STRIKE_MALFORMED);
+    const honest = await answering(list(PUBLIC));
+    await learner.learnFrom(honest, 'stranger');
+    expect(learnt).toEqual([]);
+    await learner.learnFrom(honest, peerOfAddress(honest));
+    expect(learnt).toEqual([PUBLIC]);
   });
 
   it('that resets is no trouble', async () => {

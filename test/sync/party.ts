@@ -1,7 +1,7 @@
 /** A node without a network or a disk: all of src/sync over a store in memory, linked to others by channels in memory. */
 import { EVERYTHING, type Scope } from '../../src/core/scope.ts';
 import { LacunaError } from '../../src/errors.ts';
-import type { FrameChannel, PeerLink, Random, StoredMessage } from '../../src/ports.ts';
+import type { Clock, FrameChannel, PeerLink, Random, StoredMessage } from '../../src/ports.ts';
 import { Budgets } from '../../src/sync/budgets.ts';
 import { Ingest } from '../../src/sync/ingest.ts';
 import { LimitCounts } from '../../src/sync/limit-counts.ts';
@@ -54,6 +54,10 @@ export interface PartyInit {
   readonly topics?: readonly string[];
   /** In place of a store of its own over `messages`. */
   readonly store?: MemoryStore;
+  /** What it takes for the time, where that is not what the clock of the test says. */
+  readonly ownClock?: Clock;
+  /** Told of every session that ended. */
+  readonly onSession?: (result: SessionResult, error: LacunaError | undefined) => void;
   /** Where it says that it may lack messages. */
   readonly gapsWithin?: GapsWithin;
   /** What it wrote down when it ran before. */
@@ -81,10 +85,11 @@ export class Party {
   /** Every session that ended here, in this order. */
   readonly ended: { result: SessionResult; error: LacunaError | undefined }[] = [];
 
-  constructor(name: string, clock: VirtualClock, init: PartyInit = {}) {
+  constructor(name: string, testClock: VirtualClock, init: PartyInit = {}) {
+    const clock = init.ownClock ?? testClock;
     const { messages = [], scope = EVERYTHING, random = systemRandom, rate, downloadRate } = init;
     this.name = name;
-    this.clock = clock;
+    this.clock = testClock;
     this.store = init.store ?? new MemoryStore(messages);
     this.records = init.records ?? new MemoryRecords();
     this.sessions = new SessionTable(clock, this.counts);
@@ -111,7 +116,10 @@ export class Party {
       strikes,
       clock,
       log,
-      onSession: (result, error) => this.ended.push({ result, error }),
+      onSession: (result, error) => {
+        this.ended.push({ result, error });
+        init.onSession?.(result, error);
+      },
     });
     this.synchroniser = new WakuSynchroniser({
       ...transfer,

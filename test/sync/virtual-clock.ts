@@ -40,6 +40,11 @@ export class VirtualClock implements Clock {
     });
   }
 
+  /** How many wait for time to pass. */
+  get sleepers(): number {
+    return this.#sleepers.size;
+  }
+
   /** Lets so much time pass, and everything happen that is due in it. */
   async advance(ms: number): Promise<void> {
     const untilMs = this.#passedMs + ms;
