@@ -123,7 +123,7 @@ export class Writer<C extends Change> {
   async #run(): Promise<void> {
     // A removal has nothing to wait for: messages do not join it.
     const isSmall = this.#queue.length < LIMITS.writeGroupMessages;
-    if (isSmall && this.#queue[0]?.change.removes !== true) await gather();
+    await (isSmall && this.#queue[0]?.change.removes !== true ? gather() : undefined);
     while (this.#queue.length > 0 && this.#state === 'ready') await this.#writeGroup(this.#takeGroup());
     this.#running = undefined;
   }

@@ -65,11 +65,12 @@ export class SessionRunner {
   #ended(session: RunningSession, error: LacunaError | undefined): SessionResult {
     const result = session.result();
     const { log, onSession } = this.#init;
-    const { missingHashes, sinceNs, untilNs, ...fields } = result;
+    const { missingHashes, sinceNs, untilNs, peerGaps, ...fields } = result;
     const line = {
       ...fields,
       since: String(sinceNs),
       until: String(untilNs),
+      peerGaps: peerGaps.length,
       code: error?.code,
       error: error?.message,
     };

@@ -184,13 +184,14 @@ describe('addresses that were told', () => {
 });
 
 describe('a Lacuna that comes in', () => {
-  it('is heard of at the address that it listens at, and a stock node is not', async () => {
+  it('is heard of where it listens; a stock node is not, nor one that this host has dialled', async () => {
     const here = await startHost();
     const heard: [string, PeerSource][] = [];
     here.onPeer = (address, source) => heard.push([address, source]);
     const other = await startHost();
     const stock = await startPlainHost();
     await stock.dial(multiaddr(here.addresses[0]!));
+    await here.connect((await startHost()).addresses[0]!);
     await other.connect(here.addresses[0]!);
     await expect.poll(() => heard).toEqual([[other.addresses[0]!, 'inbound']]);
     await new Promise((resolve) => setTimeout(resolve, 200));

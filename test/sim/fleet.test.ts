@@ -9,7 +9,7 @@ import { trouble } from './troubles.ts';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
-const INTERVAL_MS = MINUTE_MS;
+const INTERVAL_MS = 2 * MINUTE_MS;
 /** Intervals after which a fleet is whole again, at the latest. */
 const WHOLE_AFTER = 5;
 const SEEDS = 40;
@@ -19,10 +19,11 @@ const only = process.env['FLEET_SEED'];
 
 async function live(seed: number): Promise<string[]> {
   const chance = new Chance(seed);
-  const size = 3 + chance.below(4);
+  Error.stackTraceLimit = 0;
+  const size = 3 + chance.below(2) + chance.below(3);
   const fleet = new Fleet({ seed, size, intervalMs: INTERVAL_MS, rangeMs: HOUR_MS, skewMs: 20_000 });
   await fleet.start(...fleet.nodes.slice(chance.below(2)));
-  await trouble(fleet, (15 + chance.below(75)) * MINUTE_MS);
+  await trouble(fleet, (10 + chance.below(60)) * MINUTE_MS);
   await fleet.heal();
   const intervals = await fleet.intervalsToBeWhole(INTERVAL_MS, WHOLE_AFTER);
   const faults = intervals === undefined ? fleet.faults() : [];

@@ -97,6 +97,7 @@ describe('a peer that pushes what nobody asked for', () => {
     expect(a.strikes.strikesOf('b')).toBe(0);
     // In a session that names what it lacks, each of them was asked for.
     expect(await a.synchronise(b)).toMatchObject({ received: 100 });
+    expect(a.counts.all['peer-messages']).toBe(1);
   });
 });
 

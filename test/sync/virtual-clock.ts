@@ -4,6 +4,9 @@ import { LacunaError } from '../../src/errors.ts';
 import type { Clock } from '../../src/ports.ts';
 import { NOW_MS } from '../sample-messages.ts';
 
+/** One for all: millions of waits are ended early, and where from does not matter. */
+const STOPPED = new LacunaError('SESSION_ABORTED', 'stopped while waiting');
+
 interface Sleeper {
   readonly atMs: number;
   readonly wake: () => void;
@@ -25,7 +28,7 @@ export class VirtualClock implements Clock {
     return new Promise((resolve, reject) => {
       const stop = (): void => {
         this.#sleepers.delete(sleeper);
-        reject(new LacunaError('SESSION_ABORTED', 'stopped while waiting'));
+        reject(STOPPED);
       };
       const sleeper: Sleeper = {
         atMs: this.#passedMs + ms,
