@@ -137,6 +137,8 @@ describe('the configuration', () => {
     ['a pause longer than any timer', 'syncInterval: 30d\n'],
     ['a log level that is none', 'logLevel: loud\n'],
     ['an empty data folder', 'data: ""\n'],
+    ['a retention policy that is none', 'retention: [time]\n'],
+    ['retention policies that contradict each other', 'retention: [none, "time:2d"]\n'],
   ])('refuses %s', async (_, yaml) => {
     expect(await endedIn(loadYaml(yaml))).toBe('CONFIG_INVALID');
   });

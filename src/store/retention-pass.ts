@@ -43,6 +43,13 @@ export interface PassInit {
   readonly pause: () => Promise<void>;
 }
 
+/** Messages to be removed, and the part of their source that is left to be looked at. */
+interface Slice {
+  readonly chosen: readonly Candidate[];
+  readonly bytes: number;
+  readonly rest: KeyRange | undefined;
+}
+
 /** What becomes of a candidate: it goes, another one goes in its stead, none goes, or no more are needed. */
 type Choice = Candidate | undefined | 'enough';
 
@@ -234,41 +241,52 @@ export class RetentionPass {
 
   /** Returns the range that is left. */
   async #removeSlice(
-    { range, read, isInOrder }: Source,
+    source: Source,
     choose: (candidate: Candidate) => Choice,
     passes: boolean,
   ): Promise<KeyRange | undefined> {
-    const { database, sink, reclaimer, isDry, pause } = this.#init;
-    let taken = 0;
-    let takenBytes = 0;
-    let first: Uint32Array | undefined;
-    let last: Uint32Array | undefined;
-    let rest: KeyRange | undefined;
-    walk: for await (const chunk of database.entries(range)) {
+    const { sink, reclaimer, isDry } = this.#init;
+    const { chosen, bytes, rest } = await this.#gather(source, choose);
+    let [first] = chosen;
+    let last = first;
+    for (const candidate of chosen) {
+      await sink.take(candidate, passes);
+      if (compareIds(candidate.id, 0, first!.id, 0) < 0) first = candidate;
+      if (compareIds(candidate.id, 0, last!.id, 0) > 0) last = candidate;
+    }
+    await sink.flush();
+    if (!isDry && first !== undefined && last !== undefined) {
+      const range = messageRange(first.id, boundAt(timeOf(last.id) + 1n));
+      const isDense = source.isInOrder && rest !== undefined;
+      await reclaimer.removed({ range, messages: chosen.length, bytes }, isDense);
+    }
+    return rest;
+  }
+
+  /**
+   * What is to go, as far as one slice. The walk is over before anything is removed: what an open iterator still sees,
+   * LevelDB 1.20 keeps beside its removal, and may later forget the removal alone (google/leveldb #320; measured: one
+   * entry of 35,000 messages came back).
+   */
+  async #gather({ range, read }: Source, choose: (candidate: Candidate) => Choice): Promise<Slice> {
+    const { database, sink, pause } = this.#init;
+    const chosen: Candidate[] = [];
+    let bytes = 0;
+    for await (const chunk of database.entries(range)) {
       await pause();
       for (const [key, value] of chunk) {
         const candidate = read(key, value);
         if (candidate === undefined || sink.isGone(candidate.id)) continue;
-        const chosen = choose(candidate);
-        if (chosen === undefined) continue;
-        if (chosen === 'enough') break walk;
-        await sink.take(chosen, passes);
-        if (first === undefined || compareIds(chosen.id, 0, first, 0) < 0) first = chosen.id;
-        if (last === undefined || compareIds(chosen.id, 0, last, 0) > 0) last = chosen.id;
-        taken += 1;
-        takenBytes += chosen.bytes;
-        if (taken < LIMITS.retentionSlice && takenBytes < LIMITS.retentionSliceBytes) continue;
-        rest = { gte: new Uint8Array([...key, 0]), lt: range.lt };
-        break walk;
+        const choice = choose(candidate);
+        if (choice === undefined) continue;
+        if (choice === 'enough') return { chosen, bytes, rest: undefined };
+        chosen.push(choice);
+        bytes += choice.bytes;
+        if (chosen.length < LIMITS.retentionSlice && bytes < LIMITS.retentionSliceBytes) continue;
+        return { chosen, bytes, rest: { gte: new Uint8Array([...key, 0]), lt: range.lt } };
       }
     }
-    await sink.flush();
-    if (!isDry && first !== undefined && last !== undefined) {
-      const gone = messageRange(first, boundAt(timeOf(last) + 1n));
-      const isDense = isInOrder && rest !== undefined;
-      await reclaimer.removed({ range: gone, messages: taken, bytes: takenBytes }, isDense);
-    }
-    return rest;
+    return { chosen, bytes, rest: undefined };
   }
 }
 

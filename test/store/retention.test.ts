@@ -172,6 +172,8 @@ describe('what was pruned', () => {
     const log = new RecordingLogger();
     let store = await openStore(folder, { retention, clock, log });
     await store.append(messages);
+    await store.close();
+    store = await openStore(folder, { retention, clock, log });
     await store.retention.pass(false);
     for (const leave of [(open: LevelMessageStore) => open.close(), abandon]) {
       const gone = messages.filter(({ id }) => !store.has(id));

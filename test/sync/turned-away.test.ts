@@ -1,8 +1,10 @@
 /** Who is over a budget is turned away: politely where the dialect has words for it, and before anything is read. */
 import { describe, expect, it } from 'vitest';
+import { SyncIdList } from '../../src/core/sync-id.ts';
 import { LacunaError } from '../../src/errors.ts';
 import { LIMITS } from '../../src/limits.ts';
 import { refusalOf } from '../../src/sync/native/refusal.ts';
+import { WakuSession } from '../../src/sync/waku/session.ts';
 import { endedIn } from '../ended-in.ts';
 import { samples } from '../sample-messages.ts';
 import { MemoryChannel } from './memory-channel.ts';
@@ -84,10 +86,10 @@ describe('a peer that has been served all it may be', () => {
 });
 
 describe('a peer that pushes what nobody asked for', () => {
-  it('is cut off when it is too much; what was named is taken all the same', async () => {
-    const { a, b } = pair();
+  it('is cut off when it is too much; what this node goes to fetch is taken all the same', async () => {
+    const { clock, a, b } = pair();
     const encoded = pool.map((message) => message.encoded);
-    a.openSession('b');
+    a.sessions.add(new WakuSession('b', 'responder', HOUR, a.store, clock));
     a.budgets.takeUnasked('b', LIMITS.peerUnaskedMessagesPerHour - 100, 1);
     expect((await a.take('b', encoded.slice(0, 100))).isReset).toBe(false);
     expect(a.store.messages).toHaveLength(100);
@@ -95,9 +97,20 @@ describe('a peer that pushes what nobody asked for', () => {
     expect(a.store.messages).toHaveLength(100);
     expect(a.counts.all['peer-messages']).toBe(1);
     expect(a.strikes.strikesOf('b')).toBe(0);
-    // In a session that names what it lacks, each of them was asked for.
     expect(await a.synchronise(b)).toMatchObject({ received: 100 });
     expect(a.counts.all['peer-messages']).toBe(1);
+  });
+
+  it('may bring what it has named before', async () => {
+    const { clock, a } = pair();
+    const session = new WakuSession('b', 'responder', HOUR, a.store, clock);
+    a.sessions.add(session);
+    a.budgets.takeUnasked('b', LIMITS.peerUnaskedMessagesPerHour, 1);
+    session.needs(SyncIdList.of(...pool.slice(0, 50).map(({ id }) => id)));
+    const encoded = pool.map((message) => message.encoded);
+    expect((await a.take('b', encoded.slice(0, 50))).isReset).toBe(false);
+    expect((await a.take('b', encoded)).isReset).toBe(true);
+    expect(a.store.messages).toHaveLength(50);
   });
 });
 

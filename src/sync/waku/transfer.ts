@@ -117,12 +117,12 @@ export class TransferReceiver {
       else this.#refuse(peer, newest, verdict);
       if (strikes.isBanned(peer)) break;
     }
-    const unnamed = admitted.filter(({ stored, session }) => !session.awaits(stored.id));
-    budgets.takeUnasked(
-      peer,
-      unnamed.length,
-      unnamed.reduce((sum, { stored }) => sum + stored.encoded.length, 0),
+    // Who opens a session may push what nobody has heard of yet; what this node went to fetch, it has asked for.
+    const unasked = admitted.filter(
+      ({ stored, session }) => session.role === 'responder' && !session.awaits(stored.id),
     );
+    const unaskedBytes = unasked.reduce((sum, { stored }) => sum + stored.encoded.length, 0);
+    budgets.takeUnasked(peer, unasked.length, unaskedBytes);
     await this.#append(admitted);
     if (strikes.isBanned(peer)) throw new LacunaError('PEER_BANNED', 'the peer is banned');
     return 0;
