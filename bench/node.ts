@@ -1,7 +1,9 @@
 /**
  * Nodes as they are installed, in processes of their own over loopback, doing what they do for months: keeping equal
- * while messages come in, taking messages in while a gap is filled, and coming back after two weeks.
+ * while messages come in, taking messages in while a gap is filled, and coming back after two weeks; and a day of their
+ * timers on a virtual clock.
  */
+import { benchDay } from './node-day.ts';
 import { benchIngestUnderGap } from './node-gap.ts';
 import { benchSteady } from './node-steady.ts';
 import { benchTwoWeeks } from './node-weeks.ts';
@@ -25,6 +27,7 @@ const CASES: Readonly<Record<string, (context: NodeCase) => Promise<void>>> = {
   steady: benchSteady,
   'ingest-under-gap': benchIngestUnderGap,
   'two-weeks': benchTwoWeeks,
+  day: benchDay,
 };
 
 export const NODE_CASES: readonly string[] = Object.keys(CASES);

@@ -27,7 +27,15 @@ export function addStartCommand(program: Command): void {
     .command('start')
     .description('run the node: serve peers, and synchronise with --peer at every interval')
     .option('--listen <multiaddr>', 'where to listen (default /ip4/0.0.0.0/tcp/60000)', each)
-    .option('--peer <multiaddr>', 'synchronise with this peer at every interval', each)
+    .option('--peer <multiaddr>', 'keep in step with this peer; may be given more than once', each)
+    .option('--bootstrap <multiaddr>', 'a peer to begin with, that tells of others', each)
+    .option('--mdns', 'find peers on the local network, and be found')
+    .addOption(new Option('--learn-peers').hideHelp())
+    .option('--no-learn-peers', 'neither ask peers for others nor tell them')
+    .option('--allow-peer <peer id>', 'always let this peer in', each)
+    .option('--deny-peer <peer id>', 'never let this peer in', each)
+    .option('--private', 'serve the named peers only: --allow-peer, --peer, --bootstrap')
+    .option('--connections <n>', 'the most connections of other peers (default 300)')
     .option(
       '--http <host:port|off>',
       'HTTP interface (default 127.0.0.1:8645); beyond loopback only with a token',

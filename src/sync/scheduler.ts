@@ -120,7 +120,8 @@ export class Scheduler {
     while (!this.#stop.signal.aborted) {
       for (let job = this.#next(); job !== undefined; job = this.#next()) this.#begin(job);
       this.#waiting = new AbortController();
-      const untilRecentMs = Math.max(0, this.#recentMs - clock.monotonicMs());
+      // Whole milliseconds: what is left of one may be too little for time to pass at all.
+      const untilRecentMs = Math.ceil(Math.max(0, this.#recentMs - clock.monotonicMs()));
       const pauseMs = untilRecentMs === 0 ? LIMITS.pulseMs : Math.min(LIMITS.pulseMs, untilRecentMs);
       await clock.sleep(pauseMs, this.#waiting.signal).catch(() => undefined);
     }
