@@ -95,6 +95,7 @@ export class SimNode {
       jitterMs: JITTER_MS,
       staticPeers: peers.map(addressOf),
       bootstrapPeers: [],
+      isPassive: false,
       keptOf: (window) => keptOf(window, store.keptSinceNs),
       synchronise: async (address, window, stop) => {
         this.asked += 1;
