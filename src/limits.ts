@@ -159,6 +159,9 @@ export const LIMITS = {
   /** A peer that could not close a gap is asked about it again after this; doubles up to `gapRetryMaxMs`. */
   gapRetryMs: 5_000,
   gapRetryMaxMs: 6 * 3_600_000,
+  /** Messages that were named and not brought, and peers that were asked for one, that are remembered. */
+  missingRemembered: 1_000,
+  missingPeers: 16,
   /** Peers in the directory. */
   peersKnown: 1_000,
   /** A peer is asked for others no more often than this. */
@@ -205,8 +208,12 @@ export const LIMITS = {
   writeGroupMessages: 1_000,
   writeGroupBytes: 4 * MIB,
   writeGroupDelayMs: 5,
+  /** Appends of so few do not wait behind larger ones. */
+  writePromptMessages: 16,
   writeQueueMessages: 20_000,
   writeQueueBytes: 64 * MIB,
+  /** The share of the queue that appends of more than `writePromptMessages` may fill. */
+  writeBulkShare: 0.75,
   reopenDelayMs: 200,
   reopenDelayMaxMs: 10_000,
   readBatchMessages: 100,

@@ -1,7 +1,7 @@
 /**
  * The one writer of the store. At most one batch is in flight; what arrives meanwhile forms the next one, so
- * that many small appends share one sync. A change is acknowledged after its batch is on the disk, and only then
- * is it seen in the index. A failed write latches a fault: everything waiting is refused, and nothing is taken
+ * that many small appends share one sync, and do not wait behind those that bring thousands. A change is acknowledged
+ * after its batch is on the disk, and only then is it seen in the index. A failed write latches a fault: everything waiting is refused, and nothing is taken
  * until the database was closed, reopened and has taken a write again. So does an index that is found damaged.
  */
 import { LacunaError, toLacunaError } from '../errors.ts';
@@ -42,7 +42,10 @@ export class Writer<C extends Change> {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #stop = new AbortController();
-  #queue: Queued<C>[] = [];
+  /** Of appends of a few messages, for which somebody waits, and removals; and of those that come by the thousand. */
+  #prompt: Queued<C>[] = [];
+  #bulk: Queued<C>[] = [];
+  #wasPrompt = false;
   #queuedBytes = 0;
   #state: WriterState = 'ready';
   #running: Promise<void> | undefined;
@@ -71,13 +74,17 @@ export class Writer<C extends Change> {
    * @throws LacunaError STORE_FAULT, STORE_BUSY, STORE_CLOSED.
    */
   submit(changes: readonly C[]): Promise<number> {
-    const refusal = this.#refusal(changes.length);
+    // A removal stays behind the appends that came before it, and before those that come after it: what is appended
+    // in bulk may be written later than that, as if it had come later.
+    const isPrompt = changes.length <= LIMITS.writePromptMessages || changes[0]!.removes === true;
+    const refusal = this.#refusal(changes.length, isPrompt);
     if (refusal !== undefined) return Promise.reject(refusal);
     if (changes.length === 0) return Promise.resolve(0);
     return new Promise((resolve, reject) => {
       const ticket = { left: changes.length, written: 0, resolve, reject };
+      const queue = isPrompt ? this.#prompt : this.#bulk;
       for (const change of changes) {
-        this.#queue.push({ change, ticket });
+        queue.push({ change, ticket });
         this.#queuedBytes += change.bytes;
       }
       this.#running ??= this.#run();
@@ -110,35 +117,47 @@ export class Writer<C extends Change> {
     await this.#recovering;
   }
 
-  #refusal(changes: number): LacunaError | undefined {
+  #refusal(changes: number, isPrompt: boolean): LacunaError | undefined {
     if (this.#closing) return new LacunaError('STORE_CLOSED', 'the store is closed');
     if (this.#state === 'faulted') return this.#fault;
+    const queued = this.#queued;
+    // However much is fetched, there is room for what is published meanwhile.
+    const share = isPrompt ? 1 : LIMITS.writeBulkShare;
     const full =
-      this.#queue.length + changes > LIMITS.writeQueueMessages || this.#queuedBytes > LIMITS.writeQueueBytes;
+      queued + changes > LIMITS.writeQueueMessages * share ||
+      this.#queuedBytes > LIMITS.writeQueueBytes * share;
     // One append may be larger than the whole queue; it is taken when nothing else waits.
-    if (full && this.#queue.length > 0) return new LacunaError('STORE_BUSY', 'the write queue is full');
+    if (full && queued > 0) return new LacunaError('STORE_BUSY', 'the write queue is full');
     return undefined;
   }
 
   async #run(): Promise<void> {
     // A removal has nothing to wait for: messages do not join it.
-    const isSmall = this.#queue.length < LIMITS.writeGroupMessages;
-    await (isSmall && this.#queue[0]?.change.removes !== true ? gather() : undefined);
-    while (this.#queue.length > 0 && this.#state === 'ready') await this.#writeGroup(this.#takeGroup());
+    const isSmall = this.#queued < LIMITS.writeGroupMessages;
+    await (isSmall && this.#prompt[0]?.change.removes !== true ? gather() : undefined);
+    while (this.#queued > 0 && this.#state === 'ready') await this.#writeGroup(this.#takeGroup());
     this.#running = undefined;
   }
 
+  get #queued(): number {
+    return this.#prompt.length + this.#bulk.length;
+  }
+
   #takeGroup(): Queued<C>[] {
+    // Each in turn, where both wait: neither keeps the other from the disk for longer than one group takes.
+    const isPromptTurn = this.#bulk.length === 0 || (this.#prompt.length > 0 && !this.#wasPrompt);
+    this.#wasPrompt = isPromptTurn;
+    const queue = isPromptTurn ? this.#prompt : this.#bulk;
     let bytes = 0;
     let size = 0;
-    while (size < this.#queue.length && size < LIMITS.writeGroupMessages && bytes < LIMITS.writeGroupBytes) {
-      const { change } = this.#queue[size]!;
-      if (change.removes !== this.#queue[0]!.change.removes) break;
+    while (size < queue.length && size < LIMITS.writeGroupMessages && bytes < LIMITS.writeGroupBytes) {
+      const { change } = queue[size]!;
+      if (change.removes !== queue[0]!.change.removes) break;
       bytes += change.bytes;
       size += 1;
     }
     this.#queuedBytes -= bytes;
-    return this.#queue.splice(0, size);
+    return queue.splice(0, size);
   }
 
   async #writeGroup(group: readonly Queued<C>[]): Promise<void> {
@@ -169,8 +188,9 @@ export class Writer<C extends Change> {
   }
 
   #refuseQueued(error: LacunaError): void {
-    const queued = this.#queue;
-    this.#queue = [];
+    const queued = [...this.#prompt, ...this.#bulk];
+    this.#prompt = [];
+    this.#bulk = [];
     this.#queuedBytes = 0;
     for (const { ticket } of queued) ticket.reject(error);
   }

@@ -78,6 +78,34 @@ describe('group commit', () => {
     await store.close();
   });
 
+  it('lets nobody who brings one message wait behind thousands, nor thousands behind those who bring one', async () => {
+    const { open, release, watched } = held();
+    const store = await openStore(await temporaryFolder(), { openDatabase: open });
+    const order: string[] = [];
+    const append = async (name: string, messages: StoredMessage[]): Promise<void> => {
+      await store.append(messages);
+      order.push(name);
+    };
+    const first = append('first', samples(1, { seed: 1 }));
+    while (watched.inFlight === 0) await tick();
+    const bulk = append('thousands', samples(3 * LIMITS.writeGroupMessages, { seed: 2 }));
+    const before = append('one', samples(1, { seed: 3 }));
+    // Whenever one is written, the next one comes.
+    let done = false;
+    const stream = (async () => {
+      for (let seed = 4; !done && seed < 100; seed++) await append('one', samples(1, { seed }));
+    })();
+    release();
+    await Promise.all([first, before, bulk]);
+    done = true;
+    await stream;
+    expect(order.slice(0, 2)).toEqual(['first', 'one']);
+    const passed = order.indexOf('thousands');
+    expect(passed).toBeGreaterThan(3);
+    expect(passed).toBeLessThan(9);
+    await store.close();
+  });
+
   it('survives being killed right after the acknowledgement', async () => {
     const folder = await temporaryFolder();
     const store = await openStore(folder);
@@ -102,6 +130,22 @@ describe('a full queue', () => {
     await Promise.all([first, waiting]);
     expect(await store.append(samples(1, { seed: 8 }))).toEqual({ stored: 1, duplicate: 0 });
     expect(store.count).toBe(LIMITS.writeQueueMessages + 2);
+    await store.close();
+  });
+
+  it('has room for what is published, however much is fetched', async () => {
+    const { open, release, watched } = held();
+    const store = await openStore(await temporaryFolder(), { openDatabase: open });
+    const waiting = [store.append(samples(1, { seed: 7 }))];
+    while (watched.inFlight === 0) await tick();
+    const [size, most] = [1_000, LIMITS.writeQueueMessages * LIMITS.writeBulkShare];
+    const messages = samples(most + size);
+    for (let at = 0; at < most; at += size) waiting.push(store.append(messages.slice(at, at + size)));
+    expect(await endedIn(store.append(messages.slice(most)))).toBe('STORE_BUSY');
+    waiting.push(store.append(samples(1, { seed: 8 })));
+    release();
+    await Promise.all(waiting);
+    expect(store.count).toBe(most + 2);
     await store.close();
   });
 
