@@ -89,6 +89,36 @@ export interface MessageStore {
   readonly writable: boolean;
 }
 
+/** A question to the history of a store, answered a page at a time. */
+export interface ArchiveQuery {
+  readonly scope: Scope;
+  /** The window `[sinceNs, untilNs)`. */
+  readonly sinceNs: bigint;
+  readonly untilNs: bigint;
+  /** From the oldest message on, or from the newest back. */
+  readonly ascending: boolean;
+  /** The hash of the message that the page before ended at. */
+  readonly cursor: Uint8Array | undefined;
+  readonly countMax: number;
+}
+
+export interface ArchivePage {
+  /** Ascending, whatever the direction. */
+  readonly ids: SyncIdList;
+  /** Where the next page goes on; undefined when nothing is left. */
+  readonly cursor: Uint8Array | undefined;
+}
+
+/** The history of a store, as those ask for it who read it. */
+export interface Archive {
+  /** Costs what the page costs, not what the store holds. Throws QUERY_CURSOR for a cursor that nothing is known of. */
+  page(query: ArchiveQuery): Promise<ArchivePage>;
+  /** The ids of these hashes, in their order; those that are not here are left out. */
+  find(hashes: readonly Uint8Array[]): Promise<SyncIdList>;
+  /** The encoded messages of these ids, each checked against its hash; absent ones are left out. */
+  readMany(ids: SyncIdList): AsyncIterable<readonly Uint8Array[]>;
+}
+
 /** Small named records that outlive the process. Names are text; values are bytes of the caller's own making. */
 export interface Records {
   get(name: string): Promise<Uint8Array | undefined>;
