@@ -99,6 +99,7 @@ function nodeOf(ids: SyncIdList): NativeSynchroniser {
     has: (id) => tree.has(id),
     knows: (id) => tree.has(id),
     horizonNs: () => 0n,
+    kept: (scope, window) => [{ ...window, scope }],
     index: async () => tree.snapshot(),
     append: async () => ({ stored: 0, duplicate: 0 }),
     read: nothing,
@@ -115,7 +116,7 @@ function nodeOf(ids: SyncIdList): NativeSynchroniser {
   const strikes = new Strikes(clock);
   const sessions = new SessionTable(clock);
   return new NativeSynchroniser({
-    runner: new SessionRunner({ sessions, strikes, clock, log }),
+    runner: new SessionRunner({ sessions, strikes, store, clock, log }),
     store,
     ingest: new Ingest(store, clock, systemSha256),
     strikes,

@@ -132,7 +132,7 @@ export class LacunaNode {
       this.#upkeep.settle(result, error);
       events.emit({ event: 'session', result, error });
     };
-    const runner = new SessionRunner({ sessions, strikes, clock, log, onSession });
+    const runner = new SessionRunner({ sessions, strikes, store, clock, log, onSession });
     const upload = new Pace(clock, config.uploadRate?.all, config.uploadRate?.topics);
     const download = new Pace(clock, config.downloadRate?.all, config.downloadRate?.topics);
     const native = new NativeSynchroniser({

@@ -2,7 +2,9 @@
  * What the outside lends us: time, chance, hashing, a log, a store and a channel to a peer. Everything
  * below `net/` and `store/` takes these, so that one process can simulate a whole fleet from one seed.
  */
+import type { Interval } from './core/interval.ts';
 import type { RangeIndex } from './core/range-index.ts';
+import type { KeptWindow } from './core/retention.ts';
 import type { Scope } from './core/scope.ts';
 import type { SyncIdList } from './core/sync-id.ts';
 
@@ -80,6 +82,8 @@ export interface MessageStore {
   knows(id: Uint32Array): boolean;
   /** Nothing of the scope is kept that is older than this, in ns since 1970; 0 where all is. */
   horizonNs(scope: Scope): bigint;
+  /** The parts of a window that are kept, those first that end last; of several, the older ones are of fewer topics. */
+  kept(scope: Scope, window: Interval): readonly KeptWindow[];
   /** The ids of a scope and time interval as an index that no later write changes. */
   index(scope: Scope, sinceNs: bigint, untilNs: bigint): Promise<RangeIndex>;
   /** The encoded messages of these ids in their order, each checked against its hash; absent ones are left out. */

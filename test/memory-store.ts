@@ -3,7 +3,9 @@
  * real store compare with it, and the tests of the sync protocol run on it where thousands of sessions are wanted.
  */
 import { DigestTree } from '../src/core/digest-tree.ts';
+import { type Interval, intersection } from '../src/core/interval.ts';
 import type { RangeIndex } from '../src/core/range-index.ts';
+import type { KeptWindow } from '../src/core/retention.ts';
 import { inScope, type Scope } from '../src/core/scope.ts';
 import { compareIds, SyncIdList, timeOf } from '../src/core/sync-id.ts';
 import { LacunaError } from '../src/errors.ts';
@@ -42,6 +44,11 @@ export class MemoryStore implements MessageStore {
 
   horizonNs(): bigint {
     return this.keptSinceNs;
+  }
+
+  kept(scope: Scope, window: Interval): readonly KeptWindow[] {
+    const part = intersection(window, { sinceNs: this.keptSinceNs, untilNs: window.untilNs });
+    return part === undefined ? [] : [{ ...part, scope }];
   }
 
   async index(scope: Scope, sinceNs: bigint, untilNs: bigint): Promise<RangeIndex> {

@@ -39,8 +39,14 @@ async function runValidate(options: CommonOptions): Promise<void> {
   const { config, json } = await contextOf(options, 'info');
   const token = await loadToken(config);
   if (config.http !== 'off') new Access(token).placeOf(config.http);
-  // What is printed here ends up in logs and in questions to others.
-  const shown = config.httpToken === undefined ? config : { ...config, httpToken: '(set)' };
+  const { text } = config.retention;
+  const shown = {
+    ...config,
+    // What is printed here ends up in logs and in questions to others.
+    ...(config.httpToken === undefined ? {} : { httpToken: '(set)' }),
+    // As it is written, and not as it is read: ages in it are bigints, which JSON does not know.
+    retention: text === '' ? [] : text.split('\n').map((policies) => policies.replace(/^=/, '')),
+  };
   if (json) printJson({ valid: true, config: shown });
   else print(`valid\n${JSON.stringify(shown, undefined, 2)}`);
 }

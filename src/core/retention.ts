@@ -146,8 +146,9 @@ export function horizonOf(policy: RetentionPolicy, scope: Scope, nowNs: bigint):
 }
 
 /**
- * The parts of an interval that are kept, the newest first. As far back as most is kept they are of the scope
- * itself, further back of the topics alone that are kept for longer. `floorNs` is what nothing is kept before.
+ * The parts of an interval that are kept, those first that end last. As far back as most is kept they are of the
+ * scope itself, further back of the topics alone that are kept for longer. Parts may share messages, as a content
+ * topic and a pubsub topic do, but none holds all of another. `floorNs` is what nothing is kept before.
  */
 export function windowsOf(
   policy: RetentionPolicy,
@@ -195,13 +196,15 @@ function partsOf({ all, topics }: RetentionPolicy, scope: Scope): Parts {
   const pubsub = hasFreeContent ? among('pubsub', pubsubTopics) : [];
   const freePubsub = pubsubTopics.filter((topic) => !pubsub.some((rule) => rule.topic === topic));
   const rest = hasFreeContent && (pubsubTopics.length === 0 || freePubsub.length > 0) ? [all] : [];
+  // Where each pubsub topic has a rule, all of them together decide over what no content topic does.
+  const beside = rest.length > 0 ? rest : pubsub;
   return {
     rest,
     rules: () => [...content, ...pubsub],
     keptAt(momentNs, nowNs) {
       const isKept = (rule: Rule): boolean => keptSince(rule, nowNs) <= momentNs;
       const keptContent = content.filter(isKept).map(({ topic }) => topic);
-      if (rest.some(isKept)) {
+      if (beside.length > 0 && beside.every(isKept)) {
         // What is not kept can be left out where the scope names its topics one by one; there are others, so that
         // no list becomes empty.
         const isLost = (rules: readonly TopicRule[], topic: string): boolean =>

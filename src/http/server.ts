@@ -102,10 +102,13 @@ export class HttpServer {
       else if ('text' in answer) send(response, answer.status, answer.type, answer.text);
       else sendJson(response, answer.status, answer.json);
     } catch (error) {
-      const { code, message, remedy } = toLacunaError(error);
+      const { code, message, remedy, retryAfterMs = LIMITS.retryMs } = toLacunaError(error);
+      const status = STATUS[code] ?? 500;
       if (code === 'INTERNAL') this.#log.error({ code, error: message, url: request.url }, 'request failed');
       if (code === 'HTTP_UNAUTHORIZED') response.setHeader('www-authenticate', 'Bearer');
-      sendJson(response, STATUS[code] ?? 500, { error: { code, message, remedy } });
+      if (status === 429 || status === 503)
+        response.setHeader('retry-after', String(Math.ceil(retryAfterMs / 1_000)));
+      sendJson(response, status, { error: { code, message, remedy } });
       // What is left of a refused body is not read.
       request.destroy();
     }

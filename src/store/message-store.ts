@@ -3,7 +3,9 @@
  * ids. What is acknowledged is on the disk; what is served was hashed again on the way out.
  */
 import { join } from 'node:path';
+import type { Interval } from '../core/interval.ts';
 import type { RangeIndex } from '../core/range-index.ts';
+import type { KeptWindow } from '../core/retention.ts';
 import { KEEP_EVERYTHING, type RetentionPolicy } from '../core/retention.ts';
 import type { Scope } from '../core/scope.ts';
 import { boundAt, type SyncIdList } from '../core/sync-id.ts';
@@ -194,6 +196,10 @@ export class LevelMessageStore implements MessageStore {
 
   horizonNs(scope: Scope): bigint {
     return this.retention.horizonNs(scope);
+  }
+
+  kept(scope: Scope, window: Interval): readonly KeptWindow[] {
+    return this.retention.windows(scope, window.sinceNs, window.untilNs);
   }
 
   /** Resolves when all are on the disk; where a cap is reached, after there was room for them. */

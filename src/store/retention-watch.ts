@@ -49,7 +49,7 @@ export class RetentionWatch implements ChangeWatcher {
   readonly usages: readonly Usage[];
   readonly latest: readonly LatestRule[];
   readonly #keyOf: (topic: string) => TopicKey;
-  readonly #onNewer: () => void;
+  readonly #onDue: () => void;
   /** The usages, by kind and name of their topics. */
   readonly #usageOf: Readonly<Record<TopicRule['kind'], ReadonlyMap<string, Usage>>>;
   /** No sweep has come further: what is newer, as nearly everything is, concerns none. */
@@ -58,10 +58,10 @@ export class RetentionWatch implements ChangeWatcher {
   /** Whether there is anything to be told of: rules for topics. Otherwise what is too old is simply what comes first. */
   readonly isNeeded: boolean;
 
-  /** `onNewer` is called when a message came to a topic of which only the latest is kept. */
-  constructor(policy: RetentionPolicy, keyOf: (topic: string) => TopicKey, onNewer: () => void) {
+  /** `onDue` is called when a message came to a topic of which only the latest is kept, or that is over its cap. */
+  constructor(policy: RetentionPolicy, keyOf: (topic: string) => TopicKey, onDue: () => void) {
     this.#keyOf = keyOf;
-    this.#onNewer = onNewer;
+    this.#onDue = onDue;
     this.isNeeded = policy.topics.length > 0;
     this.rules = new DecidingRules(policy, (topic) => keyOf(topic).name);
     const listed = policy.topics.map((rule) => ({
@@ -108,6 +108,7 @@ export class RetentionWatch implements ChangeWatcher {
       if (usage === undefined) continue;
       usage.messages += 1;
       usage.bytes += encoded.length;
+      if (isOver(usage)) this.#onDue();
     }
     const deciding = this.rules.ruleOf(pubsub.name, content.name);
     if (!deciding.isLatest) return;
@@ -116,7 +117,7 @@ export class RetentionWatch implements ChangeWatcher {
       latest.noted?.set(content.name, content);
       if ((latest.noted?.size ?? 0) > LIMITS.retentionTopicsNoted) latest.noted = undefined;
     }
-    this.#onNewer();
+    this.#onDue();
   }
 
   pruned({ pubsub, content, bytes }: PrunedMessage): void {
@@ -143,6 +144,14 @@ export class RetentionWatch implements ChangeWatcher {
     for (const sweep of this.sweeps) sweep.sweptTo = boundAt(0n);
     for (const latest of this.latest) latest.noted = undefined;
   }
+}
+
+/** By so much that it is worth a pass of its own. */
+function isOver({ rule, messages, bytes, isKnown }: Usage): boolean {
+  const most = 1 + LIMITS.retentionSpare;
+  const { messages: messagesMax = Number.POSITIVE_INFINITY, bytes: bytesMax = Number.POSITIVE_INFINITY } =
+    rule;
+  return isKnown && (messages > messagesMax * most || bytes > bytesMax * most);
 }
 
 function spend(usage: Usage, bytes: number): void {

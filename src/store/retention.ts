@@ -24,6 +24,7 @@ import { DryPruning, type PruneResult, Pruning } from './prune-sink.ts';
 import { type MessageSource, START } from './prune-sources.ts';
 import type { PrunedBook } from './pruned-book.ts';
 import { Reclaimer } from './reclaimer.ts';
+import { RetentionClock } from './retention-clock.ts';
 import { marksOf, RetentionPass } from './retention-pass.ts';
 import { RetentionWatch } from './retention-watch.ts';
 import type { StoreIndex } from './store-index.ts';
@@ -63,6 +64,7 @@ export class Retention {
   readonly policy: RetentionPolicy;
   readonly #init: RetentionInit;
   readonly #isIdle: boolean;
+  readonly #time: RetentionClock;
   readonly #reclaimer: Reclaimer;
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
@@ -83,6 +85,7 @@ export class Retention {
     this.#init = init;
     this.policy = init.policy;
     this.#isIdle = keepsEverything(init.policy);
+    this.#time = new RetentionClock(init.clock, init.log, () => this.#newestMs());
     this.watch = new RetentionWatch(
       init.policy,
       (topic) => init.messages.topicKey(topic),
@@ -106,13 +109,20 @@ export class Retention {
   }
 
   /**
-   * Prunes now, or only says what would go. Passes never overlap.
+   * Prunes now, by the clock as it is, or only says what would go. Passes never overlap.
    *
    * @throws LacunaError STORE_DAMAGED, STORE_FAULT, STORE_BUSY, STORE_CLOSED.
    */
   async pass(isDry: boolean): Promise<PruneResult> {
+    return await this.#inTurn(async () => {
+      if (!isDry) this.#time.believe();
+      return await this.#pass(isDry, nsFromMs(this.#init.clock.nowMs()));
+    });
+  }
+
+  async #inTurn(begin: () => Promise<PruneResult>): Promise<PruneResult> {
     while (this.#passing !== undefined) await this.#passing;
-    const work = this.#pass(isDry);
+    const work = begin();
     this.#passing = work
       .then(
         () => undefined,
@@ -226,7 +236,17 @@ export class Retention {
   }
 
   #nowNs(): bigint {
-    return nsFromMs(this.#init.clock.nowMs());
+    return nsFromMs(this.#isIdle ? this.#init.clock.nowMs() : this.#time.nowMs());
+  }
+
+  #newestMs(): number | undefined {
+    const { tree } = this.#init.index;
+    try {
+      return tree.count === 0 ? undefined : Number(timeOf(tree.select(tree.count - 1)) / 1_000_000n);
+    } catch {
+      // It cannot be read at the moment: nothing is known that agrees with the clock.
+      return undefined;
+    }
   }
 
   /** Messages that are not older than this. */
@@ -261,7 +281,8 @@ export class Retention {
   async #attempt(): Promise<void> {
     if (this.#passing !== undefined) return await this.#passing;
     try {
-      await this.pass(false);
+      if (!this.#isIdle) this.#time.tell();
+      await this.#inTurn(() => this.#pass(false, this.#nowNs()));
     } catch (error) {
       if (this.#stop.signal.aborted) return;
       const { code, message } = toLacunaError(error);
@@ -270,12 +291,11 @@ export class Retention {
     }
   }
 
-  async #pass(isDry: boolean): Promise<PruneResult> {
+  async #pass(isDry: boolean, nowNs: bigint): Promise<PruneResult> {
     const { index, book } = this.#init;
     // To look after a store once without a policy, as many commands do, does not undo the one of its node.
     const isPolicy = this.#isStarted || !this.#isIdle;
     if (!isDry && isPolicy && !book.isCurrent) await this.#takeOver();
-    const nowNs = this.#nowNs();
     const usages = isDry ? this.watch.usages.map((usage) => ({ ...usage })) : this.watch.usages;
     const sink = isDry
       ? new DryPruning(index.tree.snapshot(), (candidate) => this.watch.take(candidate, usages))

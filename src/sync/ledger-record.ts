@@ -1,5 +1,6 @@
 /** The ledger as it is written down: JSON in small records of the store. A record that cannot be read is left out. */
 import { z } from 'zod';
+import { isEmpty } from '../core/interval.ts';
 import type { Scope } from '../core/scope.ts';
 import { EVERYTHING } from '../core/scope.ts';
 import { type ErrorCode, isErrorCode } from '../errors.ts';
@@ -15,10 +16,12 @@ const code = z
   .string()
   .refine(isErrorCode)
   .transform((text): ErrorCode => text as ErrorCode);
+/** As many digits as the name of a record has: one beyond what numbers tell apart would be given twice. */
+const id = z.number().int().positive().max(999_999_999_999);
 const interval = { sinceNs: time, untilNs: time, scope };
 const gap = z.object({
   ...interval,
-  id: z.number(),
+  id,
   cause: z.enum(GAP_CAUSES),
   openedMs: z.number(),
   attempts: z.number(),
@@ -44,7 +47,9 @@ export function encodeGap(value: Gap): Uint8Array {
 }
 
 export function decodeGap(bytes: Uint8Array): Gap | undefined {
-  return decode(gap, bytes);
+  const value = decode(gap, bytes);
+  // One that covers no time covered another when it was written.
+  return value === undefined || isEmpty(value) ? undefined : value;
 }
 
 /** As many as a record holds, from the first on. */

@@ -159,7 +159,9 @@ export class Ledger {
       if (gap.cause !== cause || !sameScope(gap.scope, scope)) continue;
       if (sinceNs > gap.untilNs || untilNs < gap.sinceNs) continue;
       const grown = joined([gap, { sinceNs, untilNs }])[0]!;
-      if (grown.sinceNs !== gap.sinceNs || grown.untilNs !== gap.untilNs) {
+      const isWider = grown.sinceNs !== gap.sinceNs || grown.untilNs !== gap.untilNs;
+      // Who was compared before has not seen what goes missing now.
+      if (isWider || gap.witnesses.length > 0) {
         this.#put({ ...gap, ...grown, witnesses: [] });
       }
       return;
@@ -197,7 +199,10 @@ export class Ledger {
     this.#noteVerified(comparison);
     const vouched = without(comparison, peerGaps);
     const unsure = joined(peerGaps.flatMap((part) => intersection(part, comparison) ?? []));
-    for (const gap of [...this.#gaps.values()]) {
+    for (const id of [...this.#gaps.keys()]) {
+      // With too many gaps, this one may have become a part of another, or another a part of it.
+      const gap = this.#gaps.get(id);
+      if (gap === undefined) continue;
       const common = intersectScopes(gap.scope, scope);
       const otherTopics = scopeWithout(gap.scope, scope);
       // Where it cannot be said in topics what of the gap was compared, none of it counts.

@@ -2,9 +2,12 @@
  * The life of a session, whatever it speaks: a place in the table, a time by which it is over, and its report at the
  * end, also when it failed.
  */
+import { timeOf } from '../core/sync-id.ts';
 import { type ErrorCode, LacunaError, toLacunaError } from '../errors.ts';
-import type { Clock, Logger } from '../ports.ts';
+import type { Clock, Logger, MessageStore } from '../ports.ts';
+import { formatTimeNs } from '../time.ts';
 import { hexHash } from './ingest.ts';
+import { MissingBook } from './missing-book.ts';
 import type { RunningSession, SessionResult } from './session.ts';
 import type { SessionTable } from './session-table.ts';
 import type { Strikes } from './strikes.ts';
@@ -13,6 +16,7 @@ import { isMalformed, STRIKE_MALFORMED } from './strikes.ts';
 export interface RunnerInit {
   readonly sessions: SessionTable;
   readonly strikes: Strikes;
+  readonly store: Pick<MessageStore, 'knows'>;
   readonly clock: Clock;
   readonly log: Logger;
   /** Called with the result of every session that ended, and its error if it failed. */
@@ -29,9 +33,11 @@ export interface RunOptions {
 
 export class SessionRunner {
   readonly #init: RunnerInit;
+  readonly #missing: MissingBook;
 
   constructor(init: RunnerInit) {
     this.#init = init;
+    this.#missing = new MissingBook(init.store);
   }
 
   /**
@@ -76,11 +82,25 @@ export class SessionRunner {
     };
     if (error === undefined) log.info(line, 'session ended');
     else log.warn(line, 'session failed');
-    for (let row = 0; row < missingHashes.count; row++) {
-      log.warn({ peer: session.peer, messageHash: hexHash(missingHashes.at(row)) }, 'message still missing');
-    }
+    this.#tellMissing(result);
     onSession?.(result, error);
     return result;
+  }
+
+  /** One line for each message that the result names, and one for how many more there are. */
+  #tellMissing({ peer, missing, missingHashes, received }: SessionResult): void {
+    const { log } = this.#init;
+    // What came may be what another peer had not brought.
+    if (received > 0) this.#missing.settle();
+    for (let row = 0; row < missingHashes.count; row++) {
+      const id = missingHashes.at(row);
+      const asked = this.#missing.note(id, peer);
+      if (asked === undefined) continue;
+      const messageHash = hexHash(id);
+      log.warn({ peer, messageHash, timestamp: formatTimeNs(timeOf(id)), asked }, 'message still missing');
+    }
+    const unnamed = missing - missingHashes.count;
+    if (missingHashes.count > 0 && unnamed > 0) log.warn({ peer, messages: unnamed }, 'more still missing');
   }
 
   #failed(session: RunningSession, thrown: unknown, deadline: AbortSignal): LacunaError {

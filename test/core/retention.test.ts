@@ -1,8 +1,9 @@
 /** Retention policies: what operators may write, what is kept by them, and which windows are worth comparing. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { overlaps } from '../../src/core/interval.ts';
 import { DecidingRules, horizonOf, keptSince, parseRetention, windowsOf } from '../../src/core/retention.ts';
-import { inScope, type Scope } from '../../src/core/scope.ts';
+import { inScope, type Scope, scopeCovers } from '../../src/core/scope.ts';
 import { parseBytes } from '../../src/quantity.ts';
 import { parseDurationMs } from '../../src/time.ts';
 
@@ -155,9 +156,14 @@ describe('windows', () => {
           const found = windowsOf(rules, scope, asked, NOW_NS, at(floor));
           const deciding = new DecidingRules(rules);
           for (const { sinceNs, untilNs } of found) expect(sinceNs < untilNs).toBe(true);
-          for (const [place, { sinceNs }] of found.entries()) {
-            const next = found[place + 1];
-            expect(next === undefined || next.sinceNs <= sinceNs).toBe(true);
+          for (const [place, window] of found.entries()) {
+            for (const next of found.slice(place + 1)) {
+              expect(next.untilNs <= window.untilNs).toBe(true);
+              if (!overlaps(window, next)) continue;
+              expect(scopeCovers(window.scope, next.scope) || scopeCovers(next.scope, window.scope)).toBe(
+                false,
+              );
+            }
           }
           // A topic beside all that are named stands for every other one.
           for (const pubsub of [...topics, 'P']) {

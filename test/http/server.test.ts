@@ -212,6 +212,7 @@ describe('the HTTP server', () => {
       { log },
     );
     expect(await refusal(url, '/fault')).toEqual([503, 'STORE_FAULT']);
+    expect((await askText(url, '/fault')).headers['retry-after']).toBe('1');
     expect(await refusal(url, '/busy')).toEqual([429, 'SESSION_BUSY']);
     expect(await refusal(url, '/damaged')).toEqual([500, 'STORE_DAMAGED']);
     expect(log.lines).toEqual([]);

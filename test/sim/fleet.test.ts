@@ -32,7 +32,15 @@ async function live(seed: number): Promise<string[]> {
   for (const { name, asked } of fleet.nodes) {
     if (asked > most) faults.push(`${name} has asked for ${asked} sessions in ${hours} hours`);
   }
-  if (process.env['FLEET_TELL']) console.log(seed, size, intervals, fleet.published.length, hours.toFixed(1), fleet.nodes.map((n) => (n.asked / hours).toFixed(0)).join());
+  if (process.env['FLEET_TELL'])
+    console.log(
+      seed,
+      size,
+      intervals,
+      fleet.published.length,
+      hours.toFixed(1),
+      fleet.nodes.map((n) => (n.asked / hours).toFixed(0)).join(),
+    );
   await fleet.end();
   return faults.map((fault) => `FLEET_SEED=${seed} npx vitest run test/sim/fleet.test.ts: ${fault}`);
 }

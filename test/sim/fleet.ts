@@ -67,7 +67,8 @@ export class Fleet implements Wires {
   }
 
   hold(from: SimNode, to: SimNode, channel: MemoryChannel): void {
-    for (const wire of this.#wires) if (wire.channel.isClosed || wire.channel.isReset) this.#wires.delete(wire);
+    for (const wire of this.#wires)
+      if (wire.channel.isClosed || wire.channel.isReset) this.#wires.delete(wire);
     this.#wires.add({ ends: [from, to], channel });
   }
 

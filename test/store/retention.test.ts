@@ -148,6 +148,29 @@ describe('what is kept', () => {
     await store.close();
   });
 
+  it('of a topic with a cap is soon as much as that again, and no pass is made for every message', async () => {
+    let passes = 0;
+    const store = await openStore(await temporaryFolder(), {
+      retention: [`content:${CHAT}=capacity:100`, `pubsub:${SHARD_1}=size:20kB`],
+      clock: clockAt(),
+      onPruned: () => {
+        passes += 1;
+      },
+    });
+    store.retention.start();
+    await store.retention.pass(false);
+    await store.append(samples(105, { ...windowed() }));
+    await systemClock.sleep(1_000);
+    expect([store.count, passes]).toEqual([105, 0]);
+    const startedMs = performance.now();
+    await store.append(samples(1_000, { ...windowed(), seed: 2 }));
+    await store.append(samples(1_000, { ...windowed(), pubsubTopics: [SHARD_1], contentTopics: [NOTES] }));
+    await until(async () => store.count < 300);
+    expect(performance.now() - startedMs).toBeLessThan(2_500);
+    expect(passes).toBeLessThan(3);
+    await store.close();
+  });
+
   it('of pubsub topics with latest is one of each content topic, and their own of topics with a rule', async () => {
     const retention = [`pubsub:${SHARD_0}=latest`, `content:${NOTES}=none`];
     const store = await openStore(await temporaryFolder(), { retention, clock: clockAt() });

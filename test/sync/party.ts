@@ -114,6 +114,7 @@ export class Party {
     const runner = new SessionRunner({
       sessions,
       strikes,
+      store,
       clock,
       log,
       onSession: (result, error) => {

@@ -5,6 +5,7 @@
 
 import { type Interval, intersection } from '../../core/interval.ts';
 import type { KeyedSums } from '../../core/keyed-sums.ts';
+import type { KeptWindow } from '../../core/retention.ts';
 import { intersectScopes, type Scope, sameScope } from '../../core/scope.ts';
 import { LacunaError } from '../../errors.ts';
 import { LIMITS } from '../../limits.ts';
@@ -75,8 +76,8 @@ export function helloOf(plan: SessionPlan, own: OwnState, random: Random): Hello
 export interface OwnTerms extends OwnState {
   /** The topics this node covers. */
   readonly scope: Scope;
-  /** Nothing of a scope is kept that is older than this. */
-  readonly horizonNs: (scope: Scope) => bigint;
+  /** The parts of a window of which something is kept, those first that end last. */
+  readonly kept: (scope: Scope, window: Interval) => readonly KeptWindow[];
   /** Times from here on are none of its business. */
   readonly untilNs: bigint;
   /** Whether messages can be stored at the moment. */
@@ -89,10 +90,14 @@ export interface OwnTerms extends OwnState {
  * @throws LacunaError SESSION_SCOPE, SESSION_WINDOW when the two have nothing in common.
  */
 export function replyTo(hello: HelloFrame, own: OwnTerms, random: Random): HelloFrame {
-  const scope = intersectScopes(own.scope, hello.scope);
-  if (scope === undefined) throw new LacunaError('SESSION_SCOPE', 'the peer covers other topics');
-  const window = intersection(hello, { sinceNs: own.horizonNs(scope), untilNs: own.untilNs });
+  const common = intersectScopes(own.scope, hello.scope);
+  if (common === undefined) throw new LacunaError('SESSION_SCOPE', 'the peer covers other topics');
+  const asked = intersection(hello, { sinceNs: 0n, untilNs: own.untilNs });
+  // Where some topics are kept for longer than others, the time further back is another session, of these topics alone:
+  // ids name no topics, and what is not kept would be taken again and again.
+  const window = asked === undefined ? undefined : own.kept(common, asked)[0];
   if (window === undefined) throw new LacunaError('SESSION_WINDOW', 'the window asked for is empty here');
+  const { scope, sinceNs, untilNs } = window;
   const isRemembered = own.agreement !== undefined && sameBytes(own.agreement.id, hello.agreement);
   return {
     kind: 'hello',
@@ -100,7 +105,8 @@ export function replyTo(hello: HelloFrame, own: OwnTerms, random: Random): Hello
     gives: hello.takes,
     takes: hello.gives && own.takes,
     audit: hello.audit && (hello.features & FEATURE_AUDIT) !== 0,
-    ...window,
+    sinceNs,
+    untilNs,
     salt: saltOf(random),
     agreement: isRemembered ? hello.agreement : undefined,
     windowBytes: LIMITS.nativeWindowBytes,

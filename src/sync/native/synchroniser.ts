@@ -2,6 +2,7 @@
  * Sessions between two Lacunas from hello to settlement, as initiator and as responder. Knows no network: peers come
  * as links and channels.
  */
+import type { Interval } from '../../core/interval.ts';
 import type { Scope } from '../../core/scope.ts';
 import { type ErrorCode, LacunaError, toLacunaError } from '../../errors.ts';
 import { LIMITS } from '../../limits.ts';
@@ -114,7 +115,7 @@ export class NativeSynchroniser {
             ...this.#ownState(agreement),
             scope,
             untilNs,
-            horizonNs: (asked: Scope) => store.horizonNs(asked),
+            kept: (asked: Scope, window: Interval) => store.kept(asked, window),
             takes: store.writable,
           };
           const reply = replyTo(hello, own, random);

@@ -11,7 +11,7 @@ import { LacunaError, toLacunaError } from '../../../src/errors.ts';
 import { LIMITS } from '../../../src/limits.ts';
 import type { FrameChannel, PeerLink, StoredMessage } from '../../../src/ports.ts';
 import { Agreements } from '../../../src/sync/native/agreements.ts';
-import { helloOf, replyTo } from '../../../src/sync/native/greeting.ts';
+import { helloOf, type OwnTerms, replyTo } from '../../../src/sync/native/greeting.ts';
 import type { Role, SessionPlan } from '../../../src/sync/session.ts';
 import { systemRandom, systemSha256 } from '../../../src/system.ts';
 import type { HelloFrame, NativeFrame, WantFrame } from '../../../src/wire/native-frame.ts';
@@ -80,7 +80,8 @@ export class NativeLiar {
   async greet(changes: Partial<HelloFrame> = {}): Promise<void> {
     if (this.role === 'responder') {
       const hello = await this.hear('hello');
-      const own = { ...STATE, scope: EVERYTHING, untilNs: hello.untilNs, takes: true, horizonNs: () => 0n };
+      const kept: OwnTerms['kept'] = (scope, window) => [{ ...window, scope }];
+      const own = { ...STATE, scope: EVERYTHING, untilNs: hello.untilNs, takes: true, kept };
       const reply = { ...replyTo(hello, own, systemRandom), ...changes };
       await this.say(reply);
       this.hello = reply;
