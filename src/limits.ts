@@ -150,6 +150,8 @@ export const LIMITS = {
   /** Sessions that the scheduler runs at a time, and peers that share a gap. */
   scheduledSessions: 4,
   gapPeers: 3,
+  /** Peers that are asked in one look at the recent past, as long as each of them has or lacks something. */
+  roundPeers: 3,
   /** A gap that one peer has been filling for this long is shared. */
   gapShareMs: 2_000,
   /** Every 4,096th look at the recent past is one at everything. */

@@ -1,7 +1,8 @@
 /**
  * When to synchronise what with whom. Gaps come first, the newest of them first, and are shared by several peers when
- * that takes long; then the recent past at every interval, with a peer chosen by chance; and of all that is older ever
- * more, ever more rarely. A peer that fails makes room for another.
+ * that takes long; then the recent past at every interval, with a peer chosen by chance, and with more of them where
+ * that one had something new; and of all that is older ever more, ever more rarely. A peer that fails makes room for
+ * another.
  */
 import { type Interval, intersection } from '../core/interval.ts';
 import { intersectScopes, type Scope, sameScope } from '../core/scope.ts';
@@ -10,6 +11,7 @@ import { LIMITS } from '../limits.ts';
 import type { Clock, Logger, Random } from '../ports.ts';
 import { nsFromMs } from '../time.ts';
 import type { Gap } from './gap.ts';
+import type { KnownPeer } from './known-peer.ts';
 import type { Ledger } from './ledger.ts';
 import type { PeerDirectory } from './peers.ts';
 import type { Dialect, SessionResult } from './session.ts';
@@ -44,6 +46,8 @@ interface Job {
   readonly window: ScopedWindow;
   /** The gaps that it is for; none, when it looks at the recent past. */
   readonly gaps: readonly Gap[];
+  /** Those that this look at the recent past has asked, its peer among them. */
+  readonly asked: readonly string[];
   /** How often the range of the recent past was doubled. */
   readonly doublings: number;
   readonly startedMs: number;
@@ -74,6 +78,8 @@ export class Scheduler {
   #rounds = 0;
   /** Doublings of rounds that failed: what they were to reach, the next one does. */
   #owedDoublings = 0;
+  /** Whom the last look at the recent past has asked, where it is to go on with another peer. */
+  #following: readonly string[] | undefined;
   /** On the monotonic clock: when the recent past is looked at next, and when it was last. */
   #recentMs = 0;
   #lookedMs = Number.NEGATIVE_INFINITY;
@@ -157,10 +163,9 @@ export class Scheduler {
   async #session(job: Job): Promise<void> {
     const { synchronise, peers, ledger, clock, log } = this.#init;
     let failure: LacunaError | undefined;
-    let isComplete = false;
+    let result: SessionResult | undefined;
     try {
-      const result = await synchronise(job.address, job.window, this.#stop.signal);
-      isComplete = result.complete;
+      result = await synchronise(job.address, job.window, this.#stop.signal);
     } catch (error) {
       failure = toLacunaError(error);
     }
@@ -172,9 +177,12 @@ export class Scheduler {
       // Whether a peer that fails is left alone is for the directory to say: it may come back at any time.
       const isAbsent = failure !== undefined && ABSENT.has(failure.code);
       if (failure === undefined || isAbsent) this.#countAttempts(job, isAbsent);
-    } else if (isComplete) {
+    } else if (result?.complete === true) {
       ledger.met(job.peer, job.window.untilNs);
-    } else if (failure !== undefined) {
+      // What one of them lacked, others may lack: within an interval it is to be everywhere.
+      const isNews = result.received + result.sent > 0;
+      if (isNews && job.asked.length < LIMITS.roundPeers) this.#following = job.asked;
+    } else if (failure !== undefined && job.asked.length === 1) {
       // Another peer is asked instead, at once if there is one.
       this.#recentMs = Math.min(this.#recentMs, clock.monotonicMs());
       this.#owedDoublings = Math.max(this.#owedDoublings, job.doublings);
@@ -235,13 +243,21 @@ export class Scheduler {
     return { ...window, sinceNs };
   }
 
-  /** Nobody was there who could know better: what all peers within reach have is what there is. */
+  /**
+   * Nobody was there who could know better: what all peers within reach have is what there is. Who was met before and
+   * is out of reach will be compared from where the two parted; a configured peer that never was is waited for.
+   */
   #settleForWitnesses(gap: Gap): void {
     if (gap.witnesses.length === 0) return;
+    const { ledger } = this.#init;
     const others = this.#init.peers.list().filter(({ peer }) => !gap.witnesses.includes(peer));
     const isAbsent = (peer: string): boolean => this.#attempts.get(attemptsKey(gap, peer))?.isAbsent ?? false;
-    const isNobodyLeft = others.every(({ peer, failures }) => failures > 0 || isAbsent(peer));
-    if (isNobodyLeft) this.#init.ledger.acceptWitnesses(gap.id);
+    const isAwaited = ({ peer, source }: KnownPeer): boolean =>
+      source === 'static' && ledger.metUntilNs(peer) === undefined;
+    const isNobodyLeft = others.every(
+      (other) => isAbsent(other.peer) || (other.failures > 0 && !isAwaited(other)),
+    );
+    if (isNobodyLeft) ledger.acceptWitnesses(gap.id);
   }
 
   #mayTry(gap: Gap, peer: string): boolean {
@@ -274,7 +290,7 @@ export class Scheduler {
   #recentJob(ready: readonly ReadyPeer[]): Job | undefined {
     const { clock, random, intervalMs } = this.#init;
     const nowMs = clock.monotonicMs();
-    if (nowMs < this.#recentMs) return undefined;
+    if (nowMs < this.#recentMs) return this.#followingJob(ready);
     const chosen = this.#chosen(ready);
     if (chosen === undefined) return undefined;
     this.#rounds += 1;
@@ -282,8 +298,20 @@ export class Scheduler {
     this.#recentMs = nowMs + intervalMs * (0.9 + random.below(200) / 1_000);
     const doublings = Math.max(this.#owedDoublings, 31 - Math.clz32(this.#rounds & -this.#rounds));
     this.#owedDoublings = 0;
+    this.#following = undefined;
     const window = this.#recentWindow(chosen.peer, doublings);
-    return window === undefined ? undefined : this.#jobFor(chosen, window, [], doublings);
+    return window === undefined ? undefined : { ...this.#jobFor(chosen, window, []), doublings };
+  }
+
+  /** With whom the last look at the recent past goes on, if anybody is left. */
+  #followingJob(ready: readonly ReadyPeer[]): Job | undefined {
+    const asked = this.#following;
+    this.#following = undefined;
+    if (asked === undefined) return undefined;
+    const chosen = this.#chosen(ready.filter(({ peer }) => !asked.includes(peer)));
+    const window = chosen === undefined ? undefined : this.#recentWindow(chosen.peer, 0);
+    if (chosen === undefined || window === undefined) return undefined;
+    return { ...this.#jobFor(chosen, window, []), asked: [...asked, chosen.peer] };
   }
 
   /**
@@ -305,12 +333,13 @@ export class Scheduler {
     return parts[doublings === 0 ? 0 : random.below(Math.max(1, parts.length))];
   }
 
-  #jobFor(chosen: ReadyPeer, window: ScopedWindow, gaps: readonly Gap[], doublings = 0): Job {
+  #jobFor(chosen: ReadyPeer, window: ScopedWindow, gaps: readonly Gap[]): Job {
     const within = gaps.filter(
       (gap) =>
         intersection(gap, window) !== undefined && intersectScopes(gap.scope, window.scope) !== undefined,
     );
-    return { ...chosen, window, gaps: within, doublings, startedMs: this.#init.clock.monotonicMs() };
+    const startedMs = this.#init.clock.monotonicMs();
+    return { ...chosen, window, gaps: within, asked: [chosen.peer], doublings: 0, startedMs };
   }
 
   #chosen(peers: readonly ReadyPeer[]): ReadyPeer | undefined {

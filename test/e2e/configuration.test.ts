@@ -2,6 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { ERROR_CODES } from '../../src/errors.ts';
 import { endAll, failureCode, type JsonObject, lacuna, lacunaJson, temporaryFolder } from './process.ts';
 
 afterEach(endAll);
@@ -84,6 +85,25 @@ describe('the configuration', () => {
     const file = await fileOf(yaml);
     const ended = await lacuna(['config', 'validate', '--config', file]);
     expect([ended.code, failureCode(ended), ended.stdout]).toEqual([1, 'CONFIG_INVALID', '']);
+  });
+
+  it('says where the faulty value stands, and what to do', async () => {
+    const file = await fileOf('logLevel: info\nsyncInterval: soon\n');
+    const [inFile, inVariable, onCommandLine] = await Promise.all([
+      lacuna(['start', '--config', file, '--data', await temporaryFolder()]),
+      lacuna(['config', 'validate'], { environment: { LACUNA_SYNC_INTERVAL: 'soon' } }),
+      lacuna(['start', '--sync-interval', 'soon', '--data', await temporaryFolder()]),
+    ]);
+    for (const [ended, place] of [
+      [inFile, `${file}:2`],
+      [inVariable, 'LACUNA_SYNC_INTERVAL'],
+      [onCommandLine, 'syncInterval'],
+    ] as const) {
+      expect([ended.code, failureCode(ended)]).toEqual([1, 'CONFIG_INVALID']);
+      expect(ended.stderr).toContain(place);
+      expect(ended.stderr).toContain(ERROR_CODES.CONFIG_INVALID);
+      expect(ended.stderr.trimEnd().split('\n')).toHaveLength(1);
+    }
   });
 
   it('refuses a file that is not there, and a node does not start on a faulty one', async () => {

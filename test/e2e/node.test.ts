@@ -53,6 +53,21 @@ describe('a node', () => {
     expect(ended.ms).toBeLessThan(10_000);
   });
 
+  it('ends at once on a second signal, with code 1 and its store whole', async () => {
+    const data = await temporaryFolder();
+    await lacunaJson(['import', '-', '--data', data], { input: text(recent) });
+    const node = await startNode(data);
+    node.process.kill('SIGTERM');
+    node.process.kill('SIGINT');
+    expect(await node.process.ended).toMatchObject({ code: 1, signal: undefined });
+    expect(node.process.events.map(({ event }) => event)).not.toContain('stopped');
+    // As a supervisor starts it again.
+    const again = await startNode(data);
+    expect(again.peerId).toBe(node.peerId);
+    expect((await stop(again)).code).toBe(0);
+    expect((await lacuna(['verify', '--data', data])).code).toBe(0);
+  });
+
   it('keeps its identity over restarts, in a key that its owner alone may read', async () => {
     const data = await temporaryFolder();
     const { json } = await lacunaJson(['init', '--data', data]);

@@ -40,6 +40,8 @@ interface PeerInit {
   readonly peerGaps?: readonly Interval[];
   /** It ends with everything compared, and nothing of it closed. */
   readonly isPartial?: boolean;
+  /** How many messages it brings each time. */
+  readonly brings?: number;
 }
 
 interface Asked {
@@ -79,7 +81,8 @@ async function node({ behaviours = { peer: {} }, random = EVEN, ...init }: Init 
     keptOf: (window) => [window],
     synchronise: async (address, window, stop) => {
       const peer = address.slice(address.lastIndexOf('/') + 1);
-      const { takesMs = 50, fails, dialect = 'native', peerGaps = [], isPartial } = behaviours[peer] ?? {};
+      const behaviour = behaviours[peer] ?? {};
+      const { takesMs = 50, fails, dialect = 'native', peerGaps = [], isPartial, brings = 0 } = behaviour;
       const before = asked.filter((session) => session.peer === peer).length;
       const session: Asked = { peer, atMs: clock.monotonicMs(), window, endMs: undefined };
       asked.push(session);
@@ -87,7 +90,8 @@ async function node({ behaviours = { peer: {} }, random = EVEN, ...init }: Init 
         await clock.sleep(takesMs, stop);
         const code = fails?.(before);
         if (code !== undefined) throw new LacunaError(code, 'told to fail');
-        const result = sessionResult({ ...window, peer, dialect, peerGaps, complete: isPartial !== true });
+        const told = { ...window, peer, dialect, peerGaps, received: brings, sent: 0 };
+        const result = sessionResult({ ...told, complete: isPartial !== true });
         peers.note(result);
         if (result.complete) ledger.compared(result);
         return result;
@@ -193,6 +197,41 @@ describe('the recent past', () => {
     await run(made, 300 * INTERVAL_MS);
     for (const peer of ['a', 'b', 'c'])
       expect(Math.abs(timesOf(made.asked, peer).length - 100)).toBeLessThan(30);
+  });
+
+  it('goes on with two more peers as long as they bring something, and with each of them once', async () => {
+    const news = { brings: 1 };
+    const made = await node({ behaviours: { a: news, b: news, c: news, d: news } });
+    await run(made, INTERVAL_MS / 2);
+    expect(made.asked.map(({ atMs }) => atMs)).toEqual([0, 50, 100]);
+    expect(new Set(made.asked.map(({ peer }) => peer)).size).toBe(LIMITS.roundPeers);
+    expect(made.asked.map(({ window }) => msOf(window)[0])).toEqual([0, 50, 100].map((ms) => ms - 320_000));
+    const [first] = made.asked;
+    const quiet = { [first!.peer]: news };
+    const ended = await node({ behaviours: { a: {}, b: {}, c: {}, d: {}, ...quiet } });
+    await run(ended, INTERVAL_MS / 2);
+    expect(ended.asked.length).toBe(2);
+    const few = await node({ behaviours: { a: news, b: news } });
+    await run(few, INTERVAL_MS * 1.5);
+    expect(few.asked.length).toBe(4);
+  });
+
+  it('does not go on after a failure of a further peer: it has been looked at', async () => {
+    const made = await node({
+      behaviours: {
+        a: { brings: 1 },
+        b: { brings: 1 },
+        c: { fails: (before) => (before < 9 ? 'PEER_UNREACHABLE' : undefined) },
+      },
+    });
+    await run(made, INTERVAL_MS * 3.5);
+    const rounds = new Set(
+      looks(made.asked)
+        .filter(({ peer }) => peer !== 'c')
+        .map(({ atMs }) => Math.floor(atMs / INTERVAL_MS)),
+    );
+    expect([...rounds]).toEqual([0, 1, 2, 3]);
+    expect(made.asked.length).toBeLessThanOrEqual(4 * LIMITS.roundPeers);
   });
 
   it('reaches back twice as far every second time, four times every fourth, and to the beginning at last', async () => {
@@ -561,13 +600,29 @@ describe('a gap that nobody can close', () => {
     expect(busy.ledger.open().map(({ witnesses }) => witnesses)).toEqual([['a']]);
   });
 
-  it('does not wait for a peer that fails, or has nothing of that time', async () => {
+  it('does not wait for a peer that was met and fails, or has nothing of that time', async () => {
     for (const code of ['PEER_UNREACHABLE', 'SESSION_WINDOW', 'SESSION_SCOPE'] as const) {
       const made = await node({ behaviours: { a: { peerGaps: all }, b: { fails: () => code } } });
+      if (code === 'PEER_UNREACHABLE') made.ledger.met('b', minutes(0, 600).untilNs);
       made.ledger.add('downtime', EVERYTHING, minutes(500, 100));
       await run(made, 10_000);
       expect([code, made.ledger.open().length]).toEqual([code, 0]);
       expect(made.ledger.closed()[0]).toMatchObject({ verifiedWith: ['a'] });
+    }
+  });
+
+  it('waits for a configured peer that was never met, and not for one that was only heard of', async () => {
+    for (const [source, open] of [
+      ['static', 1],
+      ['learnt', 0],
+    ] as const) {
+      const made = await node({ behaviours: { a: { peerGaps: all } } });
+      made.peers.add(at('gone'), source);
+      made.peers.begin('gone');
+      made.peers.end('gone', new LacunaError('PEER_UNREACHABLE', 'told to fail'));
+      made.ledger.add('first-start', EVERYTHING, minutes(500, 100));
+      await run(made, 900);
+      expect([source, made.ledger.open().length]).toEqual([source, open]);
     }
   });
 
