@@ -4,6 +4,7 @@
  * timers on a virtual clock.
  */
 import { benchDay } from './node-day.ts';
+import { benchDayOfStore } from './node-day-store.ts';
 import { benchIngestUnderGap } from './node-gap.ts';
 import { benchSteady } from './node-steady.ts';
 import { benchTwoWeeks } from './node-weeks.ts';
@@ -27,7 +28,10 @@ const CASES: Readonly<Record<string, (context: NodeCase) => Promise<void>>> = {
   steady: benchSteady,
   'ingest-under-gap': benchIngestUnderGap,
   'two-weeks': benchTwoWeeks,
-  day: benchDay,
+  day: async (context) => {
+    await benchDay(context);
+    await benchDayOfStore(context);
+  },
 };
 
 export const NODE_CASES: readonly string[] = Object.keys(CASES);
