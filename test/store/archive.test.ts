@@ -12,6 +12,7 @@ import {
   TIMESTAMP_MAX,
   timeOf,
 } from '../../src/core/sync-id.ts';
+import { LIMITS } from '../../src/limits.ts';
 import type { ArchivePage, ArchiveQuery, StoredMessage } from '../../src/ports.ts';
 import type { Database } from '../../src/store/database.ts';
 import { Chance } from '../core/random-sets.ts';
@@ -40,7 +41,7 @@ describe('any question', () => {
       fc.asyncProperty(fc.nat(), fc.constantFrom(0, 1, 7, 60, 300), async (seed, count) => {
         await withFolder((folder) => answersLikeAFilter(folder, new Chance(seed), count));
       }),
-      { numRuns: 40 },
+      { numRuns: 30 },
     );
   });
 
@@ -438,7 +439,8 @@ async function answersInParts(folder: string, chance: Chance): Promise<void> {
 }
 
 async function holdsWhileMessagesComeAndGo(folder: string, chance: Chance): Promise<void> {
-  const store = await openStore(folder, { archive: { patience: chance.pick([1, 256]) } });
+  const limits = { patience: chance.pick([1, 256]), entries: chance.pick([12, LIMITS.archiveEntries]) };
+  const store = await openStore(folder, { archive: limits });
   const messages = history(chance, 120);
   await store.append(messages);
   const asked = filters(chance, 120);
@@ -463,11 +465,9 @@ async function holdsWhileMessagesComeAndGo(folder: string, chance: Chance): Prom
       const isCursor = Buffer.compare(hashOf(id), cursor!) === 0;
       return isCursor ? chance.below(4) > 0 : chance.below(12) === 0;
     });
-    for (const message of going) {
-      // It goes with all its entries, as it does when it is pruned.
-      await store.quarantine(message.id, message.encoded);
-      always.delete(hexOf(message));
-    }
+    // They go with all their entries, as they do when they are pruned.
+    await Promise.all(going.map(({ id, encoded }) => store.quarantine(id, encoded)));
+    for (const message of going) always.delete(hexOf(message));
   }
   expect(new Set(seen).size).toBe(seen.length);
   expect(seen.every((hash) => ever.has(hash))).toBe(true);
