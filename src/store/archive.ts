@@ -139,7 +139,7 @@ export class StoreArchive implements Archive {
   }
 
   readMany(ids: SyncIdList): AsyncIterable<readonly Uint8Array[]> {
-    return this.#init.reader.readMany(ids);
+    return this.#init.reader.readMany(ids, LOOK_UPS_SIDE_BY_SIDE);
   }
 
   /** The messages of these hashes as far as the store has entries for them. */
@@ -176,10 +176,12 @@ export class StoreArchive implements Archive {
       return counted === index.tree.count ? 'all' : [{ kind: 'pubsub', topics: pubsub, others: undefined }];
     }
     if (pubsub.size === 0) return [{ kind: 'content', topics: content, others: undefined }];
-    return [
-      { kind: 'content', topics: content, others: pubsub },
-      { kind: 'pubsub', topics: pubsub, others: content },
-    ];
+    const byContent: Side = { kind: 'content', topics: content, others: pubsub };
+    const byPubsub: Side = { kind: 'pubsub', topics: pubsub, others: content };
+    // To begin many lists takes longer than to see whether a few do.
+    const { patience = FIRST_PATIENCE } = this.#init;
+    const isCrowd = content.size * BEGIN_ENTRIES > pubsub.size * BEGIN_ENTRIES + patience;
+    return isCrowd ? [byPubsub, byContent] : [byContent, byPubsub];
   }
 
   /** The page straight out of the index. */

@@ -211,9 +211,15 @@ describe('a page', () => {
     );
     await store.append(stored([...crowd, ...few]));
     const rows = watchWalks(store.database);
-    for (const ascending of [true, false]) {
+    const many = Array.from({ length: 500 }, (_, index) => `/app/1/none-${index}/proto`);
+    const turns = [true, false].flatMap((ascending) => [
+      { ascending, more: [] },
+      { ascending, more: many },
+    ]);
+    for (const { ascending, more } of turns) {
       rows.read = 0;
-      const scope = { pubsubTopics: [PUBSUB[1]!], contentTopics: [CONTENT[0]!] };
+      rows.begun = 0;
+      const scope = { pubsubTopics: [PUBSUB[1]!], contentTopics: [CONTENT[0]!, ...more] };
       const page = await store.archive.page({
         ...EVERYTHING_ASKED,
         scope,
@@ -223,6 +229,7 @@ describe('a page', () => {
       });
       expect(idsIn(page)).toEqual(stored(few).map(hexOf));
       expect(rows.read).toBeLessThan(1_000);
+      expect(rows.begun).toBeLessThan(10);
     }
     await store.close();
   });
@@ -346,12 +353,13 @@ function hashesOf(ids: SyncIdList): string[] {
 }
 
 /** How many rows walks have read, and how many of them are not closed. */
-function watchWalks(database: Database): { read: number; open: number } {
-  const seen = { read: 0, open: 0 };
+function watchWalks(database: Database): { read: number; open: number; begun: number } {
+  const seen = { read: 0, open: 0, begun: 0 };
   const walk = database.walk.bind(database);
   database.walk = (range, reverse) => {
     const inner = walk(range, reverse);
     seen.open += 1;
+    seen.begun += 1;
     return {
       async next(rows) {
         const entries = await inner.next(rows);
