@@ -15,6 +15,7 @@ export interface Timed {
 
 const PAGE = 100;
 const SAMPLES = 1_000;
+const HASH_SAMPLES = 200;
 const PUBSUB = 4;
 const CONTENT = 100;
 const SPAN_NS = 30n * 86_400_000_000_000n;
@@ -74,12 +75,15 @@ export async function measureArchive(directory: string): Promise<Timed[]> {
   const tenThousandth = tree.count - PAGE - 1;
   const page = async (query: ArchiveQuery): Promise<SyncIdList> => full((await archive.page(query)).ids);
   const pageWithData = async (query: ArchiveQuery) => await read(archive, await page(query));
-  const hundred = (): Uint8Array[] => {
+  const hashesFrom = (rank: number): Uint8Array[] => {
     const ranks = new Set<number>();
-    while (ranks.size < PAGE) ranks.add(below(tree.count));
+    while (ranks.size < PAGE) ranks.add(rank + below(tree.count - rank));
     return [...ranks].map(hashAt);
   };
+  const hundred = () => hashesFrom(0);
+  const newest = () => hashesFrom(tree.count - Math.round(tree.count / 30));
   const find = async (hashes: readonly Uint8Array[]) => full(await archive.find(hashes));
+  const findWithData = async (hashes: readonly Uint8Array[]) => await read(archive, await find(hashes));
   const pubsub = { pubsubTopics: [pubsubTopicOf(1)], contentTopics: [] };
   const wrong = { pubsubTopics: [pubsubTopicOf(2)], contentTopics: [contentTopicOf(1)] };
   const timed: Timed[] = [
@@ -105,23 +109,25 @@ export async function measureArchive(directory: string): Promise<Timed[]> {
       (query) => archive.page(query),
       100,
     ),
-    await timesOf('hashes-100', hundred, find),
-    await timesOf('hashes-100-data', hundred, async (hashes) => await read(archive, await find(hashes))),
+    await timesOf('hashes-100', hundred, find, HASH_SAMPLES),
+    await timesOf('hashes-100-newest-day', newest, find, HASH_SAMPLES),
+    await timesOf('hashes-100-data', hundred, findWithData, HASH_SAMPLES),
+    await timesOf('hashes-100-newest-day-data', newest, findWithData, HASH_SAMPLES),
   ];
   await store.close();
   return timed;
 }
 
-/** The questions are made, and what they touch is looked for, outside of the time that is taken. */
+/** All questions are made first: to look for their hashes brings parts of the index into memory that they ask for. */
 async function timesOf<T>(
   name: string,
   make: () => T,
   ask: (question: T) => Promise<unknown>,
   samples = SAMPLES,
 ): Promise<Timed> {
+  const questions = Array.from({ length: samples }, make);
   const times: number[] = [];
-  for (let sample = 0; sample < samples; sample++) {
-    const question = make();
+  for (const question of questions) {
     const startMs = performance.now();
     await ask(question);
     times.push(performance.now() - startMs);

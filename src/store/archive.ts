@@ -129,17 +129,20 @@ export class StoreArchive implements Archive {
       const some = distinct.slice(from, from + step);
       const size = Math.ceil(some.length / LOOK_UPS_SIDE_BY_SIDE);
       const parts = Array.from({ length: LOOK_UPS_SIDE_BY_SIDE }, (_, at) =>
-        this.#idsOf(some.slice(at * size, (at + 1) * size)),
+        this.#indexedOf(some.slice(at * size, (at + 1) * size)),
       );
-      for (const ids of await Promise.all(parts)) {
-        for (const id of ids) if (this.#init.source.index.tree.has(id)) found.push(id, 0);
-      }
+      for (const ids of await Promise.all(parts)) for (const id of ids) found.push(id, 0);
     }
     return found;
   }
 
   readMany(ids: SyncIdList): AsyncIterable<readonly Uint8Array[]> {
     return this.#init.reader.readMany(ids, LOOK_UPS_SIDE_BY_SIDE);
+  }
+
+  /** Rows of the index are read while the look-ups of others are out. */
+  async #indexedOf(hashes: readonly Uint8Array[]): Promise<Uint32Array[]> {
+    return (await this.#idsOf(hashes)).filter((id) => this.#init.source.index.tree.has(id));
   }
 
   /** The messages of these hashes as far as the store has entries for them. */
