@@ -76,7 +76,7 @@ export const LIMITS = {
   storeQueriesAtOnce: 32,
   storeQueriesAtOncePerPeer: 4,
   /** Clients open a stream ahead of its use. */
-  storeQueryIdleMs: 60_000,
+  storeQueryIdleMs: 30_000,
   /** The answer has been read and taken by then. */
   storeQueryMs: 30_000,
 
@@ -216,10 +216,17 @@ export const LIMITS = {
   handshakeMs: 5_000,
   streamsPerConnection: 64,
   streamsPerProtocol: 8,
+  /**
+   * Streams that one mplex connection opens, and messages it sends for streams that are gone, before it is given up. Its
+   * own limit is 5, and js-waku opens a stream for every page; streams of a peer are counted where all of them are.
+   */
+  mplexEventsPerSecond: 1_000,
   streamWindowBytes: 4 * MIB,
   streamReadBufferBytes: 8 * MIB,
   /** A connection is held while a stream has more than this that nobody has taken: mplex resets it at 4 MiB. */
   streamUntakenBytes: 512 * KIB,
+  /** What one message of a WebSocket may hold: an encrypted packet is of 64 KiB, and a write may be of some. */
+  webSocketMessageBytes: 1 * MIB,
   dialMs: 10_000,
   metadataMs: 5_000,
   stopMs: 8_000,

@@ -6,7 +6,7 @@ import { toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { FrameChannel, Logger } from '../ports.ts';
 import type { StoreResponder } from '../sync/store-query/responder.ts';
-import { isMalformed, STRIKE_MALFORMED, type Strikes } from '../sync/strikes.ts';
+import { isMalformed, type Strikes } from '../sync/strikes.ts';
 import type { Host } from './host.ts';
 import { STORE_QUERY } from './protocols.ts';
 
@@ -36,7 +36,7 @@ export async function serveStoreQueries(host: Host, server: StoreQueryServer): P
       );
     } catch (error) {
       const { code } = toLacunaError(error);
-      if (isMalformed(code)) strikes.strike(peer, STRIKE_MALFORMED);
+      if (isMalformed(code)) strikes.strike(peer);
       log.debug({ peer, code }, 'a store query was not answered');
       channel.abort(new Error(code));
     }

@@ -12,7 +12,7 @@ import {
 } from '../../wire/waku-store-query.ts';
 import type { Budgets } from '../budgets.ts';
 import type { LimitCounts } from '../limit-counts.ts';
-import { isMalformed, STRIKE_MALFORMED, type Strikes } from '../strikes.ts';
+import { isMalformed, type Strikes } from '../strikes.ts';
 import type { ProtocolTraffic } from '../traffic.ts';
 import { refusal, type StoreAnswer, type StoreService } from './service.ts';
 
@@ -71,10 +71,8 @@ export class StoreResponder {
       return decodeStoreQueryRequest(frame);
     } catch (error) {
       const { code } = toLacunaError(error);
-      // A field that is absent or of another length is a mistake that clients make.
-      if (isMalformed(code) && !code.startsWith('WIRE_FIELD_')) {
-        this.#init.strikes.strike(peer, STRIKE_MALFORMED);
-      }
+      // A light one: of two queries at once, js-waku may write both on one stream, and then neither can be read.
+      if (isMalformed(code)) this.#init.strikes.strike(peer);
       throw error;
     }
   }
