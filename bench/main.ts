@@ -1,12 +1,13 @@
 /**
- * `npm run bench -- [NAME…] [--json]`: all benches, or those named. `core`, `reconcile`, `sync`
- * and `node` also take `--case NAME[,NAME]`, `reconcile` `--impl NAME[,NAME]`, `sync` `--samples N`, and `node`
+ * `npm run bench -- [NAME…] [--json]`: all benches, or those named. `core`, `reconcile`, `sync`,
+ * `node` and `query` also take `--case NAME[,NAME]`, `reconcile` `--impl NAME[,NAME]`, `sync` `--samples N`, and `node`
  * `--minutes N`.
  */
 import '../src/platform.ts';
 import { parseArgs } from 'node:util';
 import { benchCore, CORE_CASES } from './core.ts';
 import { benchNode, NODE_CASES, type NodeBenchOptions } from './node.ts';
+import { benchQuery, QUERY_CASES } from './query.ts';
 import { benchReconcile, type ReconcileOptions, unknownNames } from './reconcile.ts';
 import { benchStore } from './store.ts';
 import { benchSync, SYNC_CASES, type SyncBenchOptions } from './sync.ts';
@@ -21,6 +22,7 @@ const BENCHES: Readonly<Record<string, (options: Options) => Promise<void>>> = {
   reconcile: benchReconcile,
   sync: benchSync,
   node: benchNode,
+  query: ({ json, cases }) => benchQuery(json, cases),
 };
 /** Those whose cases may be selected, and what their names are. */
 const SELECTABLE: Readonly<Record<string, (options: Options) => string | undefined>> = {
@@ -28,6 +30,7 @@ const SELECTABLE: Readonly<Record<string, (options: Options) => string | undefin
   reconcile: unknownNames,
   sync: (options) => unknownCases(SYNC_CASES, options) ?? noImplementations('sync', options),
   node: (options) => unknownCases(NODE_CASES, options) ?? noImplementations('node', options),
+  query: (options) => unknownCases(QUERY_CASES, options) ?? noImplementations('query', options),
 };
 
 const { names, options } = readArguments();

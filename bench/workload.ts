@@ -17,6 +17,16 @@ export interface Workload {
   readonly sinceNs: bigint;
   readonly spanNs: bigint;
   readonly seed: string;
+  /** So many content topics, each of one of so many pubsub topics, as autosharding has it; else few of both, mixed. */
+  readonly topics?: { readonly pubsub: number; readonly content: number };
+}
+
+export function pubsubTopicOf(index: number): string {
+  return `/waku/2/rs/16/${index}`;
+}
+
+export function contentTopicOf(index: number): string {
+  return `/app/1/topic-${index}/proto`;
 }
 
 /** Messages in order of time. */
@@ -27,8 +37,7 @@ export function* messagesOf(workload: Workload): Generator<WakuMessage> {
     const payload = Buffer.alloc(workload.payloadBytes);
     for (let at = 0; at < payload.length; at += 4096) fillFrom(payload.subarray(at, at + 4096), block, at);
     yield {
-      pubsubTopic: PUBSUB_TOPICS[block[0]! % PUBSUB_TOPICS.length]!,
-      contentTopic: CONTENT_TOPICS[block[1]! % CONTENT_TOPICS.length]!,
+      ...topicsOf(workload, block),
       payload,
       timestamp:
         workload.sinceNs + step * BigInt(index) + (block.readBigUInt64BE(8) % (step > 0n ? step : 1n)),
@@ -52,6 +61,17 @@ export function linesOf(messages: Iterable<StoredMessage>): Buffer {
   const view = new MessageView();
   for (const { id, encoded } of messages) lines.message(view.read(asBuffer(encoded)), id);
   return lines.take();
+}
+
+function topicsOf({ topics }: Workload, block: Buffer): Pick<WakuMessage, 'pubsubTopic' | 'contentTopic'> {
+  if (topics === undefined) {
+    return {
+      pubsubTopic: PUBSUB_TOPICS[block[0]! % PUBSUB_TOPICS.length]!,
+      contentTopic: CONTENT_TOPICS[block[1]! % CONTENT_TOPICS.length]!,
+    };
+  }
+  const content = block.readUInt16BE(0) % topics.content;
+  return { pubsubTopic: pubsubTopicOf(content % topics.pubsub), contentTopic: contentTopicOf(content) };
 }
 
 /** Bytes that compress badly, as encrypted payloads do. */

@@ -40,6 +40,8 @@ export const ERROR_CODES = {
   STORE_FAULT: 'Nothing is written until the store was reopened, or its index built anew; try again shortly.',
   STORE_CLOSED: 'The store is closed.',
   STORE_BUSY: 'More is waiting to be written than the limit; try again shortly.',
+  // A query of the history
+  QUERY_CURSOR: 'Nothing is known of the message that the cursor names: ask by time, or from the beginning.',
   // Peers and sessions
   PEER_ADDRESS_INVALID: 'A peer is a multiaddr that ends in /p2p/<peer id>.',
   PEER_UNREACHABLE: 'Check the address, and that the node there is running.',
@@ -66,6 +68,8 @@ export const ERROR_CODES = {
   TRANSFER_NOT_ASKED: 'The message was not asked for in this session.',
   TRANSFER_OVER_CREDIT: 'The peer sends or offers more than it was given room for.',
   TRANSFER_NOT_WANTED: 'The session does not take messages (dry run, or direction push).',
+  // Store queries
+  QUERY_INVALID: 'The query contradicts itself or is over a limit; the text says how.',
   // The HTTP interface
   HTTP_NOT_FOUND: 'There is no such path.',
   HTTP_METHOD: 'The path does not take this method.',

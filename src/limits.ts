@@ -62,6 +62,23 @@ export const LIMITS = {
   storeQueryHashes: 10_000,
   storeQueryMessages: 10_000,
   storeQueryTextBytes: 1 * KIB,
+  // A store query that is served
+  /** Messages on a page that nobody gave a size, and the most of any: as nwaku has them. */
+  storeQueryPage: 20,
+  storeQueryPageMax: 100,
+  /** What a page may hold, so that clients which read frames of 4 MiB can read it; one message it holds in any case. */
+  storeQueryPageBytes: 3 * MIB,
+  storeQueryContentTopics: 100,
+  storeQueryHashesAsked: 1_000,
+  /** Pages without a message that can be read are passed over, so many at a time. */
+  storeQueryPagesLooked: 8,
+  /** Queries that are being answered, until their answer has been taken; of all and of one peer. */
+  storeQueriesAtOnce: 32,
+  storeQueriesAtOncePerPeer: 4,
+  /** Clients open a stream ahead of its use. */
+  storeQueryIdleMs: 30_000,
+  /** The answer has been read and taken by then. */
+  storeQueryMs: 30_000,
 
   // A session
   sessionRounds: 40,
@@ -176,6 +193,9 @@ export const LIMITS = {
   /** What one peer may cause here, as much at once as in the whole of its time. Streams of any protocol. */
   peerRequestsPerSecond: 100,
   peerSessionsPerMinute: 1_200,
+  /** Store queries of one peer, and of all strangers together: a page costs a few milliseconds. */
+  peerQueriesPerMinute: 1_200,
+  queriesPerSecond: 200,
   /** What it pushes without having been asked for it, as the Waku wire allows. */
   peerUnaskedMessagesPerHour: 200_000,
   peerUnaskedBytesPerHour: 2 * 1_024 * MIB,
@@ -198,10 +218,17 @@ export const LIMITS = {
   handshakeMs: 5_000,
   streamsPerConnection: 64,
   streamsPerProtocol: 8,
+  /**
+   * Streams that one mplex connection opens, and messages it sends for streams that are gone, before it is given up. Its
+   * own limit is 5, and js-waku opens a stream for every page; streams of a peer are counted where all of them are.
+   */
+  mplexEventsPerSecond: 1_000,
   streamWindowBytes: 4 * MIB,
   streamReadBufferBytes: 8 * MIB,
   /** A connection is held while a stream has more than this that nobody has taken: mplex resets it at 4 MiB. */
   streamUntakenBytes: 512 * KIB,
+  /** What one message of a WebSocket may hold: an encrypted packet is of 64 KiB, and a write may be of some. */
+  webSocketMessageBytes: 1 * MIB,
   dialMs: 10_000,
   metadataMs: 5_000,
   stopMs: 8_000,
@@ -225,6 +252,12 @@ export const LIMITS = {
   /** A record beside the messages. */
   recordNameBytes: 256,
   recordBytes: 64 * KIB,
+
+  // The history of the store, read in pages
+  /** Entries of topics that one page looks at; a page that has to pass more by ends short, and says where to go on. */
+  archiveEntries: 100_000,
+  /** Ends of pages that are remembered for when their message is pruned: some 6 MB. */
+  archiveCursors: 50_000,
 
   // The index of the store
   /** Rows and symbols of leaves in memory; what sessions under way still read is held beside it. */
@@ -280,6 +313,7 @@ export const LIMITS = {
   httpHeartbeatMs: 15_000,
   /** Counts over the store at one time, and the rows of one: all hours of more than two years. */
   httpCounts: 2,
+  httpQueries: 8,
   httpCountRows: 20_000,
   /** Sessions that are remembered after their end, to be shown. */
   sessionsShown: 100,

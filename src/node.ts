@@ -11,9 +11,10 @@ import { LIMITS } from './limits.ts';
 import { peerOfAddress } from './net/addresses.ts';
 import { Host } from './net/host.ts';
 import { PeerLearner, servePeers } from './net/peers.ts';
-import { SYNC, TRANSFER } from './net/protocols.ts';
+import { STORE_QUERY, SYNC, TRANSFER } from './net/protocols.ts';
 import { serveSessions } from './net/sessions.ts';
 import { ClusterCheck, metadataOf, namedCluster, serveMetadata } from './net/waku-metadata.ts';
+import { serveStoreQueries } from './net/waku-store.ts';
 import { serveTransfer } from './net/waku-transfer.ts';
 import type { Clock, Logger, PeerLink, Random } from './ports.ts';
 import { LevelMessageStore } from './store/message-store.ts';
@@ -32,6 +33,8 @@ import type { ScopedWindow } from './sync/scheduler.ts';
 import type { Dialect, Direction, SessionPlan, SessionResult } from './sync/session.ts';
 import { SessionRunner } from './sync/session-runner.ts';
 import { SessionTable } from './sync/session-table.ts';
+import { StoreResponder } from './sync/store-query/responder.ts';
+import { StoreService } from './sync/store-query/service.ts';
 import { Strikes } from './sync/strikes.ts';
 import { Synchroniser } from './sync/synchroniser.ts';
 import { Traffic, type TrafficRow } from './sync/traffic.ts';
@@ -96,12 +99,15 @@ export class LacunaNode {
   readonly strikes: Strikes;
   readonly sessions: SessionTable;
   readonly events: NodeEvents;
+  /** Answers queries of its history. */
+  readonly storeQueries: StoreService;
   readonly #host: Host;
   readonly #gate: Gate;
   readonly #counts: LimitCounts;
   readonly #traffic: Traffic;
   readonly #cluster: ClusterCheck;
   readonly #receiver: TransferReceiver;
+  readonly #responder: StoreResponder;
   readonly #synchroniser: Synchroniser;
   readonly #config: Config;
   readonly #clock: Clock;
@@ -173,6 +179,15 @@ export class LacunaNode {
       traffic: transfers,
       log,
       stop: this.#stop.signal,
+    });
+    const { archive } = store;
+    this.storeQueries = new StoreService({ archive, sha256: systemSha256, clock, log });
+    this.#responder = new StoreResponder({
+      service: this.storeQueries,
+      budgets,
+      strikes,
+      counts,
+      traffic: traffic.of(STORE_QUERY),
     });
     strikes.onBan = (peer) => {
       counts.hit('bans');
@@ -275,6 +290,7 @@ export class LacunaNode {
     host.onDisconnect = (peer) => this.#upkeep.disconnected(peer);
     await serveMetadata(host, metadataOf(this.#config));
     await serveTransfer(host, this.#receiver);
+    await serveStoreQueries(host, { responder: this.#responder, strikes: this.strikes, log: this.#log });
     await serveSessions(host, this.#synchroniser, this.#cluster, this.#stop.signal, this.#log);
     if (this.#config.learnPeers) await this.#sharePeers();
     await host.start();

@@ -9,6 +9,7 @@ import { LIMITS } from '../limits.ts';
 import type { NodeEvent } from '../sync/events.ts';
 import type { Verification } from '../sync/gap.ts';
 import type { SessionResult } from '../sync/session.ts';
+import type { AnsweredQuery } from '../sync/store-query/service.ts';
 import { VERSION } from '../version.ts';
 import { freeBytes } from './disk-space.ts';
 import { EventLoopDelay } from './event-loop-delay.ts';
@@ -17,6 +18,7 @@ import type { ServedNode } from './served-node.ts';
 const NS_PER_SECOND = 1e9;
 const MS_PER_SECOND = 1e3;
 const SESSION_SECONDS = [0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 1_800, 7_200];
+const QUERY_SECONDS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3];
 const SESSION_ROUNDS = [1, 2, 3, 5, 8, 13, 21, 40];
 
 export class NodeMetrics {
@@ -27,6 +29,7 @@ export class NodeMetrics {
     this.#observations = new Observations(this.#registry, node, data, nowMs);
     const happenings = new Happenings(this.#registry);
     node.events.subscribe((event) => happenings.count(event));
+    node.storeQueries.onAnswered((query) => happenings.countQuery(query));
   }
 
   get contentType(): string {
@@ -91,6 +94,9 @@ class Happenings {
   readonly #faults: Counter<'code'>;
   readonly #prunedMessages: Counter;
   readonly #prunedBytes: Counter;
+  readonly #queries: Counter<'asker' | 'status'>;
+  readonly #queryDuration: Histogram<'asker'>;
+  readonly #queryMessages: Counter<'asker'>;
 
   constructor(registry: Registry) {
     const make = new Maker(registry);
@@ -132,6 +138,29 @@ class Happenings {
     this.#faults = make.counter('store_faults_total', 'Times the store stopped taking writes.', 'code');
     this.#prunedMessages = make.counter('pruned_messages_total', 'Messages that retention removed.');
     this.#prunedBytes = make.counter('pruned_bytes_total', 'Bytes of messages that retention removed.');
+    this.#queries = make.counter(
+      'store_queries_total',
+      'Store queries that were answered, by who asked and the status of the answer.',
+      'asker',
+      'status',
+    );
+    this.#queryDuration = make.histogram(
+      'store_query_duration_seconds',
+      'How long the store took to find the answers.',
+      QUERY_SECONDS,
+      'asker',
+    );
+    this.#queryMessages = make.counter(
+      'store_query_messages_total',
+      'Messages, or their hashes, in answers to store queries.',
+      'asker',
+    );
+  }
+
+  countQuery({ asker, status, messages, durationMs }: AnsweredQuery): void {
+    this.#queries.inc({ asker, status: String(status) });
+    this.#queryDuration.observe({ asker }, durationMs / MS_PER_SECOND);
+    this.#queryMessages.inc({ asker }, messages);
   }
 
   count(event: NodeEvent): void {

@@ -14,6 +14,7 @@ import { RecentSessions } from './recent-sessions.ts';
 import type { ServedNode } from './served-node.ts';
 import type { Answer, Routes } from './server.ts';
 import { peersJson, readiness, StatusView } from './status.ts';
+import { StoreMessages } from './store-messages.ts';
 import { syncOptionsOf, syncRequest } from './sync-request.ts';
 
 /** `data` is the folder of the node, whose disk is looked at. */
@@ -22,6 +23,7 @@ export function nodeRoutes(node: ServedNode, data: string, nowMs: () => number =
   const metrics = new NodeMetrics(node, data, nowMs);
   const recent = new RecentSessions(node.events, nowMs);
   const counts = new CountService(node.store, nowMs);
+  const messages = new StoreMessages(node.storeQueries);
   const events = eventFeed(node.events, nowMs());
   return {
     'GET /healthz': { answer: async () => json({ alive: true, peerId: node.peerId }), isProbe: true },
@@ -35,6 +37,7 @@ export function nodeRoutes(node: ServedNode, data: string, nowMs: () => number =
     'GET /api/v1/peers': { answer: async () => json(peersJson(node.peers.list())) },
     'GET /api/v1/counts': { answer: async ({ query, gone }) => json(await counts.answer(query, gone)) },
     'GET /api/v1/events': { answer: async () => ({ events }) },
+    'GET /store/v3/messages': { answer: async ({ query }) => await messages.answer(query) },
     'POST /store/v1/messages': {
       answer: async ({ body }) => json(await ingest(node, body)),
       bodyBytes: LIMITS.httpBodyBytes,

@@ -6,6 +6,7 @@ import type { LedgerView } from '../sync/gap-json.ts';
 import type { Ingest } from '../sync/ingest.ts';
 import type { KnownPeer } from '../sync/known-peer.ts';
 import type { RunningSession } from '../sync/session.ts';
+import type { StoreService } from '../sync/store-query/service.ts';
 import type { TrafficRow } from '../sync/traffic.ts';
 import type { MessageView } from '../wire/waku-message.ts';
 
@@ -19,6 +20,7 @@ export interface ServedNode {
   readonly ledger: LedgerView;
   readonly peers: { list(): readonly KnownPeer[] };
   readonly store: ServedStore;
+  readonly storeQueries: StoreService;
   readonly ingest: Pick<Ingest, 'examine' | 'append' | 'counts'>;
   /** Bytes of all streams since the start. */
   traffic(): readonly TrafficRow[];

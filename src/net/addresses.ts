@@ -20,6 +20,11 @@ export function parsePeerAddress(address: string): Multiaddr {
   throw new LacunaError('PEER_ADDRESS_INVALID', `'${address}' is not a multiaddr with /p2p/<peer id>`);
 }
 
+/** Nodes dial each other over TCP. At WebSockets they listen for clients; not every engine can dial one. */
+export function isDialled(address: Multiaddr): boolean {
+  return !address.getComponents().some(({ name }) => name === 'ws' || name === 'wss');
+}
+
 /** The peer id at the end of an address, as text. @throws LacunaError PEER_ADDRESS_INVALID. */
 export function peerOfAddress(address: string): string {
   return peerIdFromString(parsePeerAddress(address).getComponents().at(-1)!.value!).toString();
@@ -41,7 +46,7 @@ export function reachableAddresses(
   listensAt: readonly Multiaddr[],
 ): string[] {
   const host = hostOfAddress(cameFrom);
-  const own = listensAt.filter((address) => hostOfAddress(address) === host);
+  const own = listensAt.filter((address) => hostOfAddress(address) === host && isDialled(address));
   return own.slice(0, LIMITS.peerOwnAddresses).map((address) => withPeer(address, peer));
 }
 
@@ -53,7 +58,7 @@ export function usableAddresses(told: readonly string[], ownPeer: string, reache
   const isUsable = (address: string): boolean => {
     try {
       const parsed = parsePeerAddress(address);
-      return peerOfAddress(address) !== ownPeer && reachOf(parsed) >= reachOf(reachedBy);
+      return peerOfAddress(address) !== ownPeer && isDialled(parsed) && reachOf(parsed) >= reachOf(reachedBy);
     } catch {
       return false;
     }

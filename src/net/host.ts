@@ -1,6 +1,6 @@
 /**
- * The libp2p host: TCP, noise, yamux (and mplex for those who know nothing else), identify and ping, with every
- * limit set, and a gate that keeps banned peers out. Gives connected peers as links.
+ * The libp2p host: TCP (and WebSockets, for clients that have nothing else), noise, yamux (and mplex, likewise),
+ * identify and ping, with every limit set, and a gate that keeps banned peers out. Gives connected peers as links.
  */
 import { yamux } from '@chainsafe/libp2p-yamux';
 import { identify } from '@libp2p/identify';
@@ -31,6 +31,7 @@ import type { Traffic } from '../sync/traffic.ts';
 import { decodePeerList } from '../wire/peer-list.ts';
 import {
   hostOfAddress,
+  isDialled,
   parsePeerAddress,
   reachableAddresses,
   usableAddresses,
@@ -42,6 +43,7 @@ import { Handshakes } from './handshakes.ts';
 import { heldMuxer } from './held-muxer.ts';
 import { PEERS, RECONCILIATION, SYNC, TRANSFER } from './protocols.ts';
 import { StreamChannel } from './stream-channel.ts';
+import { boundedWebSockets } from './web-sockets.ts';
 
 const AGENT = 'lacuna';
 const DIAL_ATTEMPT_MS = 6_000;
@@ -116,6 +118,7 @@ export class Host {
       maxOutboundStreams: LIMITS.streamsPerConnection,
     };
     const { gate } = init;
+    const socketsMax = gate.placesMax + LIMITS.connectionsPending;
     const handshakes = new Handshakes();
     const peers = new PeersByConnection();
     let discovery: PeerDiscovery | undefined;
@@ -134,13 +137,14 @@ export class Host {
         tcp({
           inboundSocketInactivityTimeout: SOCKET_IDLE_MS,
           outboundSocketInactivityTimeout: SOCKET_IDLE_MS,
-          maxConnections: gate.placesMax + LIMITS.connectionsPending,
+          maxConnections: socketsMax,
         }),
+        boundedWebSockets(socketsMax),
       ],
       connectionEncrypters: [peers.noise()],
       streamMuxers: [
         () => muxer(yamux({ ...streamLimits, streamOptions })(), true),
-        () => muxer(mplex()(), false),
+        () => muxer(mplex({ disconnectThreshold: LIMITS.mplexEventsPerSecond })(), false),
       ],
       services: { identify: identify(), ping: ping() },
       peerDiscovery: init.mdns
@@ -326,7 +330,7 @@ export class Host {
 
   #discovered({ id, multiaddrs }: PeerInfo): void {
     if (id.equals(this.libp2p.peerId)) return;
-    for (const address of multiaddrs.slice(0, LIMITS.peerOwnAddresses)) {
+    for (const address of multiaddrs.filter(isDialled).slice(0, LIMITS.peerOwnAddresses)) {
       this.onPeer(withPeer(address, id.toString()), 'mdns');
     }
   }

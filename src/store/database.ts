@@ -30,6 +30,13 @@ export type Operation =
 
 export type Entry = [key: Uint8Array, value: Uint8Array];
 
+/** A range that is read as far as is wanted. Whoever began it closes it. */
+export interface Walk {
+  /** The next entries, no more than `rows` and none only at the end. */
+  next(rows: number): Promise<Entry[]>;
+  close(): Promise<void>;
+}
+
 const ROWS_PER_READ = 1_000;
 const FILES_LOOKED_AT = 64;
 /** Before all keys. */
@@ -215,6 +222,22 @@ export class Database {
   /** Entries of a range in chunks; the next chunk is read while the caller works on this one. */
   async *entries(range: KeyRange): AsyncGenerator<Entry[]> {
     yield* readAhead(() => this.#level.iterator({ ...range, highWaterMarkBytes: LIMITS.iteratorBytes }));
+  }
+
+  /** Reads nothing ahead of what is asked for; backward from the end where it is `reverse`. */
+  walk(range: KeyRange, reverse: boolean): Walk {
+    const begin = () => this.#level.iterator({ ...range, reverse, highWaterMarkBytes: LIMITS.iteratorBytes });
+    let iterator: ReturnType<typeof begin> | undefined;
+    return {
+      next: (rows) =>
+        reading(
+          (async () => {
+            iterator ??= begin();
+            return await iterator.nextv(rows);
+          })(),
+        ),
+      close: async () => await iterator?.close(),
+    };
   }
 
   /** Of the entries of a range those that can be read, where some cannot. */

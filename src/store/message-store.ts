@@ -10,8 +10,18 @@ import { KEEP_EVERYTHING, type RetentionPolicy } from '../core/retention.ts';
 import type { Scope } from '../core/scope.ts';
 import { boundAt, type SyncIdList } from '../core/sync-id.ts';
 import { LacunaError, toLacunaError } from '../errors.ts';
-import type { AppendResult, Clock, Logger, MessageStore, Records, Sha256, StoredMessage } from '../ports.ts';
+import type {
+  AppendResult,
+  Archive,
+  Clock,
+  Logger,
+  MessageStore,
+  Records,
+  Sha256,
+  StoredMessage,
+} from '../ports.ts';
 import { asBuffer, MessageView } from '../wire/waku-message.ts';
+import { type ArchiveLimits, StoreArchive } from './archive.ts';
 import { Amendment, MessagePutter, NewMessage, Removal, type StoreChange } from './changes.ts';
 import { Database, type Operation } from './database.ts';
 import {
@@ -47,6 +57,8 @@ export interface StoreOptions {
   readonly openDatabase?: typeof Database.open;
   /** Lets a test reach the limits of the index with few messages. */
   readonly index?: IndexLimits;
+  /** The same for the archive. */
+  readonly archive?: ArchiveLimits;
 }
 
 /** Stored since the sidecar was written, before it is written again. */
@@ -59,6 +71,7 @@ export class LevelMessageStore implements MessageStore {
   /** What other parts of the node remember beside the messages. */
   readonly records: Records;
   readonly retention: Retention;
+  readonly archive: Archive;
   readonly #book: PrunedBook;
   readonly #options: StoreOptions;
   readonly #writer: Writer<StoreChange>;
@@ -91,6 +104,12 @@ export class LevelMessageStore implements MessageStore {
       isIndexed: (id) => this.has(id),
     });
     this.records = new StoreRecords(database, log, (operations) => this.amend(operations));
+    this.archive = new StoreArchive({
+      ...options.archive,
+      source: { database, index: this.storeIndex, putter: this.putter },
+      reader: this.#reader,
+      assertOpen: () => this.#assertOpen(),
+    });
     const target = {
       write: (changes: readonly StoreChange[]) => this.#write(changes),
       recover: (signal: AbortSignal) => this.#recover(signal),
@@ -224,7 +243,7 @@ export class LevelMessageStore implements MessageStore {
   }
 
   async index(scope: Scope, sinceNs: bigint, untilNs: bigint): Promise<RangeIndex> {
-    if (this.#writer.state === 'closed') throw new LacunaError('STORE_CLOSED', 'the store is closed');
+    this.#assertOpen();
     const source = { database: this.database, index: this.storeIndex, putter: this.putter };
     return await idsOfScope(source, scope, sinceNs, untilNs);
   }
@@ -299,6 +318,10 @@ export class LevelMessageStore implements MessageStore {
     this.#mendIndex(reason);
     await this.#writer.recovered();
     if (this.fault !== undefined) throw this.fault;
+  }
+
+  #assertOpen(): void {
+    if (this.#writer.state === 'closed') throw new LacunaError('STORE_CLOSED', 'the store is closed');
   }
 
   async #write(changes: readonly StoreChange[]): Promise<boolean[]> {

@@ -1,5 +1,5 @@
 /**
- * What one peer may cause here: streams, sessions, messages that nobody asked for, and bytes that are served to it. Each
+ * What one peer may cause here: streams, sessions, queries, messages that nobody asked for, and bytes that are served to it. Each
  * is a bucket that empties at a steady rate; who finds it full is told when to come again, where its protocol has words
  * for that. A peer that goes on opening streams collects strikes.
  */
@@ -27,6 +27,8 @@ export class Budgets {
   readonly #init: BudgetsInit;
   /** The peer that has been quiet for longest first. */
   readonly #accounts = new Map<string, Account>();
+  /** What strangers may ask the store for, all of them together. */
+  readonly #queries = new Bucket(LIMITS.queriesPerSecond, SECOND_MS);
 
   constructor(init: BudgetsInit) {
     this.#init = init;
@@ -54,6 +56,21 @@ export class Budgets {
     const worthwhile = served.max * WORTH_A_SESSION;
     if (!served.has(worthwhile, nowMs)) throw this.#busy('peer-bytes', served.waitMs(worthwhile, nowMs));
     if (!sessions.take(1, nowMs)) throw this.#busy('peer-sessions', sessions.waitMs(1, nowMs));
+  }
+
+  /**
+   * The peer asks the store for a page. Known peers count among all who ask, and are not turned away.
+   *
+   * @throws LacunaError SESSION_BUSY, as `openSession`.
+   */
+  openQuery(peer: string): void {
+    const nowMs = this.#nowMs();
+    if (!this.#init.isKnown(peer)) {
+      if (!this.#queries.has(1, nowMs)) throw this.#busy('queries', this.#queries.waitMs(1, nowMs));
+      const { queries } = this.#accountOf(peer);
+      if (!queries.take(1, nowMs)) throw this.#busy('peer-queries', queries.waitMs(1, nowMs));
+    }
+    this.#queries.take(1, nowMs);
   }
 
   /** So many bytes of messages are about to be sent to it. @throws LacunaError SESSION_BUSY, as `openSession`. */
@@ -104,6 +121,7 @@ export class Budgets {
 class Account {
   readonly streams = new Bucket(LIMITS.peerRequestsPerSecond, SECOND_MS);
   readonly sessions = new Bucket(LIMITS.peerSessionsPerMinute, MINUTE_MS);
+  readonly queries = new Bucket(LIMITS.peerQueriesPerMinute, MINUTE_MS);
   readonly messages = new Bucket(LIMITS.peerUnaskedMessagesPerHour, HOUR_MS);
   readonly bytes = new Bucket(LIMITS.peerUnaskedBytesPerHour, HOUR_MS);
   readonly served = new Bucket(LIMITS.peerServedBytesPerHour, HOUR_MS);

@@ -1,12 +1,14 @@
 /** How often each limit has turned somebody away, by its name, for who watches the node. */
 
-/** `sessions` are the places in all; `peer-…` what one peer may cause; `bans` counts those who were banned. */
+/** `sessions` and `queries` are what all may cause; `peer-…` what one peer may; `bans` counts those who were banned. */
 export const LIMIT_NAMES = [
   'sessions',
   'peer-sessions',
   'peer-bytes',
   'peer-messages',
   'peer-requests',
+  'queries',
+  'peer-queries',
   'connections',
   'bans',
 ] as const;

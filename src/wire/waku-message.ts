@@ -299,6 +299,21 @@ export function decodeMessageAndTopic(frame: Uint8Array): WakuMessage {
   return new MessageView().read(asBuffer(frame)).toMessage();
 }
 
+/** The two fields of a transfer frame, as views of it. @throws LacunaError with a WIRE_ code. */
+export function messageAndTopicParts(frame: Uint8Array): { message: Uint8Array; pubsubTopic: Uint8Array } {
+  let message: Uint8Array | undefined;
+  let pubsubTopic: Uint8Array | undefined;
+  const fields = new FieldReader(frame);
+  while (fields.next()) {
+    if (fields.wireType !== LENGTH_DELIMITED) continue;
+    if (fields.number === PUBSUB_TOPIC) pubsubTopic = fields.bytes;
+    else if (fields.number === MESSAGE) message = fields.bytes;
+  }
+  if (message === undefined || pubsubTopic === undefined)
+    throw new LacunaError('WIRE_FIELD_MISSING', 'the frame lacks its message or its topic');
+  return { message, pubsubTopic };
+}
+
 /** The pubsub topic of a transfer frame, without a look at the rest; undefined where it does not begin with one. */
 export function pubsubTopicOf(frame: Uint8Array): string | undefined {
   if (frame[0] !== PUBSUB_TOPIC * 8 + LENGTH_DELIMITED || frame.length < 3) return undefined;

@@ -5,7 +5,7 @@
  */
 
 import type { WakuMessage } from '../core/message.ts';
-import { HASH_BYTES } from '../core/sync-id.ts';
+import { HASH_BYTES, hashOf, type SyncIdList } from '../core/sync-id.ts';
 import { topicBytes, topicFromBytes } from '../core/topic.ts';
 import { LacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
@@ -21,7 +21,7 @@ import {
   writeVarintField,
   zigzag,
 } from './protobuf.ts';
-import { decodeMessage, encodeMessage } from './waku-message.ts';
+import { decodeMessage, encodeMessage, messageAndTopicParts } from './waku-message.ts';
 
 const TWO_32 = 0x1_0000_0000;
 
@@ -152,6 +152,19 @@ export function decodeStoreQueryRequest(frame: Uint8Array): StoreQueryRequest {
   };
 }
 
+/** The id of a request that need not be whole: what of it could be read, or ''. */
+export function requestIdOf(frame: Uint8Array): string {
+  let requestId = '';
+  try {
+    readFields(frame, (field) => {
+      if (field.wireType === LENGTH_DELIMITED && field.number === REQUEST_ID) requestId = readText(field);
+    });
+  } catch {
+    // What stands before the damage is all there is.
+  }
+  return requestId;
+}
+
 /** @throws LacunaError WIRE_UNENCODABLE, or MESSAGE_TOPIC_INVALID for a message whose topic has no bytes. */
 export function encodeStoreQueryResponse(response: StoreQueryResponse): Uint8Array {
   const writer = new ByteWriter();
@@ -186,6 +199,53 @@ function writeEntry(writer: ByteWriter, { messageHash, message }: StoreQueryEntr
   );
   writeHash(writer, KEY_MESSAGE_HASH, messageHash);
   writeBytesField(writer, KEY_MESSAGE, encoded);
+  writeBytesField(writer, KEY_PUBSUB_TOPIC, pubsubTopic);
+}
+
+/** A page as a store serves it: messages as they lie there (WakuMessageAndTopic), which nobody takes apart. */
+export interface StoredPage {
+  readonly requestId: string;
+  readonly statusCode: number;
+  readonly statusDesc: string;
+  readonly ids: SyncIdList;
+  /** One for each id; undefined where only hashes go out. */
+  readonly messages: readonly Uint8Array[] | undefined;
+  readonly paginationCursor: Uint8Array | undefined;
+}
+
+/** The same bytes as `encodeStoreQueryResponse` writes for these messages. @throws LacunaError WIRE_UNENCODABLE. */
+export function encodeStoredPage(page: StoredPage): Uint8Array {
+  const { ids, messages } = page;
+  const messageBytes = messages?.reduce((sum, message) => sum + message.length, 0) ?? 0;
+  const writer = new ByteWriter(messageBytes + ids.count * STORED_ENTRY_BYTES + RESPONSE_BYTES);
+  writeText(writer, REQUEST_ID, page.requestId);
+  writeVarintField(writer, STATUS_CODE, 0, page.statusCode);
+  writeText(writer, STATUS_DESC, page.statusDesc);
+  for (let row = 0; row < ids.count; row++) writeStored(writer, hashOf(ids.at(row)), messages?.[row]);
+  if (page.paginationCursor !== undefined) writeHash(writer, PAGINATION_CURSOR, page.paginationCursor);
+  return writer.finish();
+}
+
+/** What an entry holds beside the fields of the stored message, and a response beside its entries: at most, or about. */
+export const STORED_ENTRY_BYTES = 48;
+const RESPONSE_BYTES = 256;
+
+function writeStored(writer: ByteWriter, hash: Uint8Array, stored: Uint8Array | undefined): void {
+  const hashLength = bytesFieldLength(KEY_MESSAGE_HASH, HASH_BYTES);
+  writer.leb(MESSAGES * 8 + LENGTH_DELIMITED);
+  if (stored === undefined) {
+    writer.leb(hashLength);
+    writeHash(writer, KEY_MESSAGE_HASH, hash);
+    return;
+  }
+  const { message, pubsubTopic } = messageAndTopicParts(stored);
+  writer.leb(
+    hashLength +
+      bytesFieldLength(KEY_MESSAGE, message.length) +
+      bytesFieldLength(KEY_PUBSUB_TOPIC, pubsubTopic.length),
+  );
+  writeHash(writer, KEY_MESSAGE_HASH, hash);
+  writeBytesField(writer, KEY_MESSAGE, message);
   writeBytesField(writer, KEY_PUBSUB_TOPIC, pubsubTopic);
 }
 

@@ -8,9 +8,11 @@ import type { ClosedGap, Gap, Verification } from '../../src/sync/gap.ts';
 import { Ingest } from '../../src/sync/ingest.ts';
 import type { KnownPeer } from '../../src/sync/known-peer.ts';
 import type { RunningSession, SessionResult } from '../../src/sync/session.ts';
+import { StoreService } from '../../src/sync/store-query/service.ts';
 import type { TrafficRow } from '../../src/sync/traffic.ts';
-import { systemSha256 } from '../../src/system.ts';
+import { silentLogger, systemSha256 } from '../../src/system.ts';
 import { MessageView } from '../../src/wire/waku-message.ts';
+import { MemoryArchive } from '../memory-archive.ts';
 import { MemoryStore } from '../memory-store.ts';
 import { NOW_MS, NOW_NS, SHARD_0, samples } from '../sample-messages.ts';
 
@@ -117,9 +119,15 @@ export class PlainNode implements ServedNode {
   /** Where what is ingested goes. */
   readonly memory = new MemoryStore();
   readonly ingest = new Ingest(this.memory, clock, systemSha256);
+  /** What it tells of its history. */
+  readonly archive: MemoryArchive;
+  readonly storeQueries: StoreService;
 
   constructor(messages = 0) {
     this.store = new PlainStore(messages);
+    this.archive = new MemoryArchive(samples(messages, { stepNs: 1_000_000_000n }));
+    const { archive } = this;
+    this.storeQueries = new StoreService({ archive, sha256: systemSha256, clock, log: silentLogger });
   }
 
   get sessions(): ServedNode['sessions'] {

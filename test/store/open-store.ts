@@ -16,6 +16,7 @@ export interface OpenInit {
   readonly log?: RecordingLogger;
   readonly openDatabase?: StoreOptions['openDatabase'];
   readonly index?: StoreOptions['index'];
+  readonly archive?: StoreOptions['archive'];
   /** Policies as operators write them. */
   readonly retention?: readonly string[];
   readonly onPruned?: StoreOptions['onPruned'];
@@ -36,6 +37,7 @@ export async function openStore(directory: string, init: OpenInit = {}): Promise
     ...(init.retention === undefined ? {} : { retention: policyOf(...init.retention) }),
     ...(init.onPruned === undefined ? {} : { onPruned: init.onPruned }),
     ...(init.index === undefined ? {} : { index: init.index }),
+    ...(init.archive === undefined ? {} : { archive: init.archive }),
   });
 }
 
