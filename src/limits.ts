@@ -63,6 +63,31 @@ export const LIMITS = {
   storeQueryMessages: 10_000,
   storeQueryTextBytes: 1 * KIB,
 
+  // Asking a store node
+  /** Requests to one peer: clients of go-waku keep to this, and stores count on it. */
+  queryRequestsPerSecond: 7,
+  /** nwaku gives no more in one answer. */
+  queryPageSize: 100,
+  /** Hashes looked up at once: nwaku over Postgres answers exactly 100 of them, or 200, with messages at random. */
+  queryLookUpHashes: 50,
+  /** Content topics in one request: from the second page on, nwaku refuses more. */
+  queryContentTopics: 10,
+  /** Requests that one page of a scope of several topics may be put together from. */
+  queryParts: 64,
+  queryReadMs: 30_000,
+  /** A peer that does not close its side after its answer has the stream reset after this. */
+  queryLingerMs: 500,
+  /** A request that meets a limit or a broken stream is sent again; the pause doubles from one try to the next. */
+  queryTries: 6,
+  queryBackOffMs: 1_000,
+  queryBackOffMaxMs: 30_000,
+  /** Pages without a message, but with a cursor, one after the other. */
+  queryEmptyPages: 8,
+  /** Pages of one walk: a hundred million messages. */
+  queryPages: 1_000_000,
+  /** Peers whose rate of requests is remembered. */
+  queryPeers: 1_000,
+
   // A session
   sessionRounds: 40,
   sessionPasses: 4,
@@ -102,6 +127,8 @@ export const LIMITS = {
   nativeFirstWants: 16,
   /** A peer is asked for no more than it brings in this time. */
   nativeAheadMs: 2_000,
+  /** Ids of each side that a session tells of that only lists them. */
+  listedIds: 1_000_000,
   /** A session with nothing else to ask for takes over, after this, what others were asked for and have not brought. */
   nativePatienceMs: 5_000,
   /** It ends when nothing comes for `sessionReadMs`; this bounds one that always brings a little. */
