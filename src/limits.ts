@@ -194,6 +194,24 @@ export const LIMITS = {
   /** A peer is asked for others no more often than this. */
   peersAskedMs: 3_600_000,
 
+  // Audits
+  /** At one time, and the nodes that one asks at a time. */
+  audits: 2,
+  auditNodes: 100,
+  auditNodesAtOnce: 8,
+  /** Own ids that one listing of hashes is held against, and what of a node is fetched to learn its time. */
+  auditPartIds: 20_000,
+  auditFetched: 100_000,
+  /** A window in which too much differs for one session is halved so many times. */
+  auditSplits: 6,
+  auditRows: 20_000,
+  /** Messages that are named, and of these, whose topics are asked for. */
+  auditListed: 10_000,
+  auditTopicsAsked: 1_000,
+  /** What is missing and this young may be on its way. */
+  auditLateMs: 60_000,
+  auditsRemembered: 500,
+
   // Peers
   strikesBeforeBan: 200,
   banMs: 10 * 60_000,

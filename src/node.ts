@@ -28,6 +28,8 @@ import { Agreements } from './sync/native/agreements.ts';
 import { NativeSynchroniser } from './sync/native/synchroniser.ts';
 import { Pace } from './sync/pace.ts';
 import type { PeerDirectory } from './sync/peers.ts';
+import { RequestPace } from './sync/query/request-pace.ts';
+import { StoreClient } from './sync/query/store-client.ts';
 import type { ScopedWindow } from './sync/scheduler.ts';
 import type { Dialect, Direction, SessionPlan, SessionResult } from './sync/session.ts';
 import { SessionRunner } from './sync/session-runner.ts';
@@ -105,7 +107,9 @@ export class LacunaNode {
   readonly #synchroniser: Synchroniser;
   readonly #config: Config;
   readonly #clock: Clock;
+  readonly #random: Random;
   readonly #log: Logger;
+  readonly #requests: RequestPace;
   readonly #stop = new AbortController();
   #learner: PeerLearner | undefined;
   #upkeep!: Upkeep;
@@ -117,7 +121,9 @@ export class LacunaNode {
     const scope = scopeOf(config);
     this.#config = config;
     this.#clock = clock;
+    this.#random = random;
     this.#log = log;
+    this.#requests = new RequestPace(clock);
     this.store = store;
     this.events = events;
     this.#host = host;
@@ -333,6 +339,21 @@ export class LacunaNode {
         return outcome;
       }),
     );
+  }
+
+  /**
+   * Asks the peer at this address for what it has, whether it can reconcile or not. That it answers store queries is
+   * known with its first answer, else PEER_PROTOCOL.
+   *
+   * @throws LacunaError PEER_…
+   */
+  async storeClient(address: string, stop?: AbortSignal): Promise<StoreClient> {
+    return this.#clientOf(await this.#linkTo(address, this.#stopWith(stop)));
+  }
+
+  #clientOf(link: PeerLink): StoreClient {
+    const [clock, random, pace] = [this.#clock, this.#random, this.#requests];
+    return new StoreClient({ link, clock, random, pace, sha256: systemSha256 });
   }
 
   async #linkTo(address: string, stop: AbortSignal): Promise<PeerLink> {

@@ -40,7 +40,7 @@ import { ByteBudget } from './byte-budget.ts';
 import { guardedMuxer, PeersByConnection } from './guarded-muxer.ts';
 import { Handshakes } from './handshakes.ts';
 import { heldMuxer } from './held-muxer.ts';
-import { PEERS, RECONCILIATION, SYNC, TRANSFER } from './protocols.ts';
+import { PEERS, RECONCILIATION, STORE_QUERY, SYNC, TRANSFER } from './protocols.ts';
 import { StreamChannel } from './stream-channel.ts';
 
 const AGENT = 'lacuna';
@@ -257,12 +257,15 @@ export class Host {
 
   /** The peer at the end of a connection; what it is need not be asked where it has shown it. */
   async link(connection: Connection, speaksNative = false): Promise<PeerLink> {
+    const isLacuna = speaksNative || (await this.#agentOf(connection)).startsWith(`${AGENT}/`);
     return {
       peer: connection.remotePeer.toString(),
-      isLacuna: speaksNative || (await this.#agentOf(connection)).startsWith(`${AGENT}/`),
+      isLacuna,
+      reconciles: isLacuna || (await this.#mayReconcile(connection)),
       openSync: () => this.open(connection, SYNC, LIMITS.nativeFrameBytes),
       openReconciliation: () => this.open(connection, RECONCILIATION, LIMITS.reconciliationFrameBytes),
       openTransfer: () => this.open(connection, TRANSFER, LIMITS.transferFrameBytes),
+      openStoreQuery: () => this.open(connection, STORE_QUERY, LIMITS.storeQueryResponseBytes),
     };
   }
 
@@ -345,6 +348,16 @@ export class Host {
       await this.#clock.sleep(20);
     } while (this.#clock.monotonicMs() < until && connection.status === 'open');
     return '';
+  }
+
+  /** What it has told of itself says so, or does not say it: a peer is identified by now, if it ever is. */
+  async #mayReconcile(connection: Connection): Promise<boolean> {
+    try {
+      const { protocols } = await this.libp2p.peerStore.get(connection.remotePeer);
+      return protocols.includes(RECONCILIATION) || !protocols.includes(STORE_QUERY);
+    } catch {
+      return true;
+    }
   }
 
   async #knownAgent(connection: Connection): Promise<string | undefined> {

@@ -157,9 +157,12 @@ export class SimNode {
     return {
       peer: name,
       isLacuna: true,
-      openSync: async () => open((there, channel) => there.both.serve('native', there.linkTo(party), channel)),
+      openSync: async () =>
+        open((there, channel) => there.both.serve('native', there.linkTo(party), channel)),
       openReconciliation: nobody,
       openTransfer: nobody,
+      openStoreQuery: nobody,
+      reconciles: true,
     };
   }
 }

@@ -30,6 +30,10 @@ export const WAKU_ONLY = {
   openSync: async (): Promise<FrameChannel> => {
     throw new LacunaError('PEER_PROTOCOL', 'it speaks the Waku wire alone');
   },
+  openStoreQuery: async (): Promise<FrameChannel> => {
+    throw new LacunaError('PEER_PROTOCOL', 'it answers no store queries');
+  },
+  reconciles: true,
 };
 
 /** The hour of the sample messages. */
@@ -161,6 +165,8 @@ export class Party {
       openReconciliation: async () =>
         open((channel) => other.both.serve('waku', other.linkTo(this), channel)),
       openTransfer: async () => open((channel) => other.receiver.receive(this.name, channel)),
+      openStoreQuery: WAKU_ONLY.openStoreQuery,
+      reconciles: true,
     };
   }
 
