@@ -87,6 +87,14 @@ export const LIMITS = {
   queryPages: 1_000_000,
   /** Peers whose rate of requests is remembered. */
   queryPeers: 1_000,
+  /** The first slice of a window that is listed; the next is longer after one with few hashes, shorter after many. */
+  querySliceMs: 3_600_000,
+  querySliceSparse: 1_000,
+  querySliceDense: 20_000,
+  /** Own ids that a slice is compared with. */
+  querySliceIds: 20_000,
+  /** At seven requests a second, the hashes of a million messages take 24 minutes, and a million messages 50. */
+  querySessionMs: 6 * 3_600_000,
 
   // A session
   sessionRounds: 40,
