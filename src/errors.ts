@@ -63,6 +63,7 @@ export const ERROR_CODES = {
     'The peer does not answer this query; the status that it gave, and its reason, stand beside the code.',
   QUERY_RATE_LIMITED: 'The peer is asked too often; try again after a while, or ask another peer.',
   QUERY_UNENDING: 'The pages of the peer do not come to an end: it is at fault; ask another peer.',
+  QUERY_PULL_ONLY: 'A peer that can only be asked takes nothing: use --direction pull.',
   QUERY_TOPICS: 'So many topics take too many requests: name fewer, or whole pubsub topics.',
   // Transfers refused
   TRANSFER_NO_SESSION: 'Messages are taken only from a peer with a session open or just ended.',

@@ -219,6 +219,10 @@ export const LIMITS = {
   /** What is missing and this young may be on its way. */
   auditLateMs: 60_000,
   auditsRemembered: 500,
+  /** Between two of a series, at the least. */
+  auditPauseMs: 1_000,
+  /** A node that was not audited for so long is none of the fleet any more, to the metrics. */
+  auditShownMs: 7 * 24 * 3_600_000,
 
   // Peers
   strikesBeforeBan: 200,

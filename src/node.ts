@@ -3,6 +3,7 @@
  * in order, and closes them in the reverse one.
  */
 import { join } from 'node:path';
+import { Auditor } from './audit/auditor.ts';
 import type { Config } from './config.ts';
 import type { Scope } from './core/scope.ts';
 import { LacunaError, toLacunaError } from './errors.ts';
@@ -11,7 +12,7 @@ import { LIMITS } from './limits.ts';
 import { peerOfAddress } from './net/addresses.ts';
 import { Host } from './net/host.ts';
 import { PeerLearner, servePeers } from './net/peers.ts';
-import { SYNC, TRANSFER } from './net/protocols.ts';
+import { STORE_QUERY, SYNC, TRANSFER } from './net/protocols.ts';
 import { serveSessions } from './net/sessions.ts';
 import { ClusterCheck, metadataOf, namedCluster, serveMetadata } from './net/waku-metadata.ts';
 import { serveTransfer } from './net/waku-transfer.ts';
@@ -30,6 +31,7 @@ import { Pace } from './sync/pace.ts';
 import type { PeerDirectory } from './sync/peers.ts';
 import { RequestPace } from './sync/query/request-pace.ts';
 import { StoreClient } from './sync/query/store-client.ts';
+import { QuerySynchroniser } from './sync/query/synchroniser.ts';
 import type { ScopedWindow } from './sync/scheduler.ts';
 import type { Dialect, Direction, SessionPlan, SessionResult } from './sync/session.ts';
 import { SessionRunner } from './sync/session-runner.ts';
@@ -98,6 +100,8 @@ export class LacunaNode {
   readonly strikes: Strikes;
   readonly sessions: SessionTable;
   readonly events: NodeEvents;
+  /** Compares this node with others, and remembers what came of it. */
+  readonly auditor: Auditor;
   readonly #host: Host;
   readonly #gate: Gate;
   readonly #counts: LimitCounts;
@@ -167,7 +171,20 @@ export class LacunaNode {
       budgets,
       traffic: transfers,
     });
-    this.#synchroniser = new Synchroniser(native, waku, budgets);
+    const query = new QuerySynchroniser({
+      runner,
+      store,
+      ingest,
+      strikes,
+      clock,
+      random,
+      sha256: systemSha256,
+      pace: this.#requests,
+      download,
+      traffic: traffic.of(STORE_QUERY),
+      onCompared: (comparison) => this.ledger.compared(comparison),
+    });
+    this.#synchroniser = new Synchroniser(native, waku, query, budgets);
     this.#cluster = new ClusterCheck(host, metadataOf(config), namedCluster(config) !== undefined);
     this.#receiver = new TransferReceiver({
       ingest,
@@ -180,6 +197,7 @@ export class LacunaNode {
       log,
       stop: this.#stop.signal,
     });
+    this.auditor = this.#makeAuditor();
     strikes.onBan = (peer) => {
       counts.hit('bans');
       log.warn({ code: 'PEER_BANNED', peer, hosts: host.hostsOf(peer) }, 'a peer is banned for a while');
@@ -240,6 +258,11 @@ export class LacunaNode {
 
   get peerId(): string {
     return this.#host.peerId;
+  }
+
+  /** The topics that this node covers; all where none are named. */
+  get scope(): Scope {
+    return scopeOf(this.#config);
   }
 
   get addresses(): string[] {
@@ -303,7 +326,7 @@ export class LacunaNode {
   async sync(address: string, options: SyncOptions = {}): Promise<SessionResult> {
     const stop = this.#stopWith(options.stop);
     const link = await this.#linkTo(address, stop);
-    const plan = this.#plan(link.isLacuna, options);
+    const plan = this.#plan(link, options);
     return await this.#synchroniser.synchronise(link, plan, options.dialect, stop);
   }
 
@@ -323,8 +346,10 @@ export class LacunaNode {
       try {
         const link = await this.#linkTo(address, stop);
         const run = (): Promise<SessionResult> =>
-          this.#synchroniser.synchronise(link, this.#plan(link.isLacuna, options), options.dialect, stop);
-        if (link.isLacuna && options.dialect !== 'waku') return { address, result: await run() };
+          this.#synchroniser.synchronise(link, this.#plan(link, options), options.dialect, stop);
+        const { dialect = 'auto' } = options;
+        if (link.isLacuna && (dialect === 'auto' || dialect === 'native'))
+          return { address, result: await run() };
         const session = turn.then(run);
         turn = session.catch(() => undefined);
         return { address, result: await session };
@@ -354,6 +379,23 @@ export class LacunaNode {
   #clientOf(link: PeerLink): StoreClient {
     const [clock, random, pace] = [this.#clock, this.#random, this.#requests];
     return new StoreClient({ link, clock, random, pace, sha256: systemSha256 });
+  }
+
+  #makeAuditor(): Auditor {
+    const { store, ingest } = this;
+    return new Auditor({
+      ownPeer: this.peerId,
+      store,
+      ingest,
+      records: store.records,
+      clock: this.#clock,
+      log: this.#log,
+      connect: (address, stop) => this.#linkTo(address, stop),
+      peerOf: peerOfAddress,
+      synchronise: (link, plan, dialect, stop) => this.#synchroniser.synchronise(link, plan, dialect, stop),
+      clientOf: (link) => this.#clientOf(link),
+      stop: this.#stop.signal,
+    });
   }
 
   async #linkTo(address: string, stop: AbortSignal): Promise<PeerLink> {
@@ -388,12 +430,15 @@ export class LacunaNode {
     });
   }
 
-  /** A session that the scheduler asks for. A stock node looks at its last hour, whatever it is asked for. */
+  /**
+   * A session that the scheduler asks for. A stock node that reconciles looks at its last hour, whatever it is asked for;
+   * one that does not is asked for everything by hash.
+   */
   async #synchroniseWindow(address: string, window: ScopedWindow, stop: AbortSignal): Promise<SessionResult> {
     const link = await this.#linkTo(address, stop);
     let { sinceNs } = window;
     if (link.isLacuna) void this.#learner?.learnFrom(address, link.peer);
-    else {
+    else if (link.reconciles) {
       const oldestMs = this.#clock.nowMs() - LIMITS.stockSyncRangeMs - LIMITS.sessionJitterMs;
       const oldestNs = nsFromMs(Math.max(0, oldestMs));
       if (oldestNs >= window.untilNs)
@@ -424,12 +469,13 @@ export class LacunaNode {
 
   /**
    * Where nothing is said, two Lacunas compare all they have. A stock node keeps an index of its last hour only:
-   * asked for more, it would be sent history that it does not look for.
+   * asked for more, it would be sent history that it does not look for. One that is only asked has no such bounds.
    */
-  #plan(isLacuna: boolean, options: SyncOptions): SessionPlan {
+  #plan(link: PeerLink, options: SyncOptions): SessionPlan {
     const nowMs = this.#clock.nowMs();
-    const untilMs = isLacuna ? nowMs + LIMITS.importFutureMs : nowMs - LIMITS.sessionJitterMs;
-    const sinceMs = isLacuna ? 0 : untilMs - LIMITS.stockSyncRangeMs;
+    const isAsked = options.dialect === 'query' || !link.reconciles;
+    const untilMs = link.isLacuna ? nowMs + LIMITS.importFutureMs : nowMs - LIMITS.sessionJitterMs;
+    const sinceMs = link.isLacuna || isAsked ? 0 : untilMs - LIMITS.stockSyncRangeMs;
     const sinceNs = options.sinceNs ?? nsFromMs(sinceMs);
     const untilNs = options.untilNs ?? nsFromMs(untilMs);
     if (sinceNs >= untilNs)

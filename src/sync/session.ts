@@ -7,8 +7,10 @@ import type { ErrorCode } from '../errors.ts';
 
 export type Direction = 'pull' | 'push' | 'both';
 export type Role = 'initiator' | 'responder';
-/** A wire protocol that can reconcile. */
-export type Dialect = 'native' | 'waku';
+/** A wire protocol in which stores can be compared: two in which both sides speak, and one in which a peer is asked. */
+export type Dialect = ServedDialect | 'query';
+/** One in which a peer may open a session here. */
+export type ServedDialect = 'native' | 'waku';
 
 export interface SessionPlan {
   readonly scope: Scope;
