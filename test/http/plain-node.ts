@@ -1,5 +1,7 @@
 /** A node that is all said and nothing done: what it shows over HTTP is what the test puts in. */
 
+import type { AuditEntry } from '../../src/audit/history.ts';
+import { EVERYTHING } from '../../src/core/scope.ts';
 import { SyncIdList } from '../../src/core/sync-id.ts';
 import { LacunaError } from '../../src/errors.ts';
 import type { ServedNode, ServedStore } from '../../src/http/served-node.ts';
@@ -132,6 +134,18 @@ export class PlainNode implements ServedNode {
 
   get peers(): ServedNode['peers'] {
     return { list: () => this.known };
+  }
+
+  readonly scope = EVERYTHING;
+  readonly audits: AuditEntry[] = [];
+
+  get auditor(): ServedNode['auditor'] {
+    return {
+      run: async () => {
+        throw new LacunaError('SESSION_BUSY', 'two audits run');
+      },
+      history: { entries: async () => this.audits },
+    };
   }
 
   traffic(): readonly TrafficRow[] {
