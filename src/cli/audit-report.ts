@@ -73,7 +73,7 @@ const UNKNOWN = '?';
 
 export function describeAudit(report: AuditReport): string {
   const sections = [
-    `${report.since} to ${report.until}: ${count(report.total)} messages exist`,
+    `${sinceOf(report.since)} to ${report.until}: ${count(report.total)} messages exist`,
     nodeTable(report.nodes),
   ];
   const rows = report.rows.filter(({ missing, late }) => hasFigure(missing) || hasFigure(late));
@@ -142,10 +142,16 @@ function nodeTable(nodes: AuditReport['nodes']): string {
       known(node.messages),
       known(node.missing),
       known(node.late),
-      node.covered[0]?.since ?? UNKNOWN,
+      sinceOf(node.covered[0]?.since),
       node.address === null ? '-' : `${bytes(node.bytes)}, ${duration(node.durationMs)}`,
     ]),
   );
+}
+
+/** A window that begins in 1970 begins before there was anything. */
+function sinceOf(since: string | undefined): string {
+  if (since === undefined) return UNKNOWN;
+  return Date.parse(since) === 0 ? 'the beginning' : since;
 }
 
 const HOW: Readonly<Record<string, string>> = { own: 'this node', native: 'digests', query: 'hashes' };

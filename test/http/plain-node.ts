@@ -55,6 +55,16 @@ export const knownPeer: KnownPeer = {
   skewMs: -1_500,
 };
 
+export const auditEntry: AuditEntry = {
+  atMs: NOW_MS - MINUTE_MS,
+  durationMs: 900,
+  sinceNs: 0n,
+  untilNs: NOW_NS,
+  existing: 100,
+  agree: false,
+  nodes: [{ peer: 'node-a', address: null, missing: 3, late: 1, unknownRows: 0, code: null, bytes: 0 }],
+};
+
 export function sessionResult(given: Partial<SessionResult> = {}): SessionResult {
   return {
     peer: 'peer-a',
@@ -223,6 +233,8 @@ export async function tellEverything(node: PlainNode): Promise<void> {
   node.known.push(knownPeer);
   node.limits['sessions'] = 1;
   node.streams.push({ protocol: 'native', direction: 'in', topicClass: 'default', bytes: 1 });
+  // Whatever the clock is that it is looked at by, this one is new.
+  node.audits.push({ ...auditEntry, atMs: Date.now() });
   node.memory.writable = false;
   await node.ingest.append(samples(1)).catch(() => undefined);
   const fault = new LacunaError('STORE_FAULT', 'for the test');
