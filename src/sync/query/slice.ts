@@ -25,6 +25,8 @@ export function sliceBelow(
 
 /** How long the next slice is to be, after one of this length in which the peer listed so many. */
 export function nextLengthNs(lengthNs: bigint, listed: number): bigint {
+  // Nothing at all may mean years of nothing: a window that begins in 1970 must not take hundreds of requests.
+  if (listed === 0) return lengthNs * 16n;
   if (listed < LIMITS.querySliceSparse) return lengthNs * 2n;
   return listed > LIMITS.querySliceDense && lengthNs > 1_000n ? lengthNs / 2n : lengthNs;
 }
