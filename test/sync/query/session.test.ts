@@ -113,6 +113,21 @@ describe('a pull', () => {
     expect(node.requests.slice(before).some(({ messageHashes }) => messageHashes.length > 0)).toBe(false);
   });
 
+  it('counts and fetches once what is listed more than once', async () => {
+    const pool = sampleMessages(130);
+    const { node, pull } = meeting(pool.slice(0, 30), pool, {
+      odd: (request, _, honest) => {
+        const { messages, ...rest } = honest();
+        return {
+          ...rest,
+          messages: request.messageHashes.length > 0 ? messages : [...messages, ...messages],
+        };
+      },
+    });
+    expect(await pull()).toMatchObject({ need: 100, received: 100, have: 0, missing: 0, verified: true });
+    expect(node.requests.flatMap(({ messageHashes }) => messageHashes)).toHaveLength(100);
+  });
+
   it('in a dry run only lists', async () => {
     const pool = sampleMessages(100);
     const { party, pull } = meeting(pool.slice(0, 60), pool.slice(40));
@@ -226,15 +241,27 @@ describe('a session that breaks', () => {
 
   it('because a cursor was pruned, lists its slice once more', async () => {
     const pool = sampleMessages(250);
+    let isPruned = false;
     const { party, node, pull } = meeting([], pool, {
-      odd: (request, nth, honest) => {
-        if (nth === 4 && request.paginationCursor !== undefined) node.prune(160);
+      odd: (request, _, honest) => {
+        if (request.paginationCursor !== undefined && !isPruned) {
+          isPruned = true;
+          // The oldest of the page before, which the cursor names, is among them.
+          node.prune(160);
+        }
         return honest();
       },
     });
-    const result = await pull();
-    expect(result).toMatchObject({ complete: true, missing: 0 });
-    expect(party.store.count).toBeGreaterThanOrEqual(90);
+    expect(await pull()).toMatchObject({ need: 100, received: 100, complete: true, missing: 0, have: 10 });
+    expect(party.holdings).toEqual(hashes(stored(pool.slice(150))));
+  });
+
+  it('because a peer refuses again and again, is over', async () => {
+    const { node, pull } = meeting([], sampleMessages(250), {
+      odd: ({ paginationCursor }, _, honest) => (paginationCursor === undefined ? honest() : refusal(300)),
+    });
+    expect(await endedIn(pull())).toBe('QUERY_REFUSED');
+    expect(node.requests.length).toBeLessThan(12);
   });
 });
 
