@@ -5,6 +5,7 @@
  */
 import '../src/platform.ts';
 import { parseArgs } from 'node:util';
+import { benchAudit } from './audit.ts';
 import { benchCore, CORE_CASES } from './core.ts';
 import { benchNode, NODE_CASES, type NodeBenchOptions } from './node.ts';
 import { benchReconcile, type ReconcileOptions, unknownNames } from './reconcile.ts';
@@ -21,6 +22,7 @@ const BENCHES: Readonly<Record<string, (options: Options) => Promise<void>>> = {
   reconcile: benchReconcile,
   sync: benchSync,
   node: benchNode,
+  audit: ({ json }) => benchAudit(json),
 };
 /** Those whose cases may be selected, and what their names are. */
 const SELECTABLE: Readonly<Record<string, (options: Options) => string | undefined>> = {

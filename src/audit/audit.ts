@@ -43,7 +43,7 @@ export interface AuditedNode extends NodeTotals {
   readonly address: string | undefined;
   /** undefined where it was not reached. */
   readonly dialect: AuditDialect | undefined;
-  /** Why nothing is known of it. */
+  /** Why nothing is known of it, or not all. */
   readonly error: LacunaError | undefined;
   /** The time of which it is known what it has. */
   readonly covered: readonly Interval[];

@@ -225,7 +225,6 @@ export class Auditor {
       await lookAt({ ...survey, link, client, compare, scope }, look);
     } catch (thrown) {
       error = toLacunaError(thrown);
-      look.view = NOTHING_KNOWN;
     }
     const durationMs = Math.round(clock.monotonicMs() - startedAt);
     return { address, peer: peerOf(address), look, link, client, error, durationMs };

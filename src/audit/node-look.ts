@@ -3,7 +3,7 @@ import { type Interval, joined } from '../core/interval.ts';
 import type { RangeIndex } from '../core/range-index.ts';
 import type { Scope } from '../core/scope.ts';
 import { boundAt, ID_WORDS, SyncIdList, timeOf } from '../core/sync-id.ts';
-import { toLacunaError } from '../errors.ts';
+import { LacunaError, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { PeerLink } from '../ports.ts';
 import type { StoreClient } from '../sync/query/store-client.ts';
@@ -41,7 +41,7 @@ export async function lookAt(init: LookInit, look: Look): Promise<void> {
   if (init.link.isLacuna) {
     look.dialect = 'native';
     try {
-      look.view = await new DigestLook(init, look).run();
+      await new DigestLook(init, look).run();
       return;
     } catch (error) {
       // One of the first versions.
@@ -67,19 +67,24 @@ class DigestLook {
   readonly #covered: Interval[] = [];
   readonly #lacks = new SyncIdList();
   readonly #extra = new SyncIdList();
+  #isIncomplete = false;
 
   constructor(init: LookInit, look: Look) {
     this.#init = init;
     this.#look = look;
   }
 
-  async run(): Promise<NodeView> {
+  /** @throws LacunaError SESSION_BUDGET where some of it could not be compared; what could be is in the look. */
+  async run(): Promise<void> {
     await this.#compare(this.#init.window, 0);
-    return {
+    this.#look.view = {
       covered: joined(this.#covered),
       lacks: this.#lacks.toAscending(),
       extra: this.#extra.toAscending(),
     };
+    if (this.#isIncomplete) {
+      throw new LacunaError('SESSION_BUDGET', 'more differs than sessions tell of');
+    }
   }
 
   async #compare(window: Interval, depth: number): Promise<void> {
@@ -110,11 +115,14 @@ class DigestLook {
       const { code } = toLacunaError(error);
       // A part may lie before all that the peer keeps.
       if (code === 'SESSION_WINDOW' && depth > 0) return;
-      if (code !== 'SESSION_BUDGET' || depth >= LIMITS.auditSplits) throw error;
+      if (code !== 'SESSION_BUDGET') throw error;
     }
     // More differs than one session tells of: two tell of half each. A part that cannot be cut stays unknown.
     const middleNs = middleOf(index, window);
-    if (depth >= LIMITS.auditSplits || middleNs <= sinceNs || middleNs >= untilNs) return;
+    if (depth >= LIMITS.auditSplits || middleNs <= sinceNs || middleNs >= untilNs) {
+      this.#isIncomplete = true;
+      return;
+    }
     await this.#compare({ sinceNs, untilNs: middleNs }, depth + 1);
     await this.#compare({ sinceNs: middleNs, untilNs }, depth + 1);
   }

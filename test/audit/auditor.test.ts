@@ -184,6 +184,15 @@ describe('an audit', () => {
     expect(saidOf(again, 'lacks')).toEqual({ own: hashesAt([50]), b: hashesAt([50]) });
   });
 
+  it('holds all nodes against the same ids, whatever arrives meanwhile', async () => {
+    const own = party('own', without([40, 41]));
+    const fleet = new AuditFleet(clock, own, [party('b', all), party('c', all)]);
+    fleet.onConnect = (address) => own.store.append([all[address === 'b' ? 40 : 41]!]);
+    const result = await fleet.audit(['b', 'c']);
+    expect(saidOf(result, 'lacks')).toEqual({ own: hashesAt([40, 41]) });
+    expect((await fleet.audit(['b', 'c'])).agree).toBe(true);
+  });
+
   it('looks at the window that it is given, its end not included', async () => {
     const fleet = new AuditFleet(clock, party('own', without([120])), [
       party('b', without([60])),

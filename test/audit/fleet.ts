@@ -34,6 +34,8 @@ export const PLAN: AuditPlan = {
 export class AuditFleet {
   readonly auditor: Auditor;
   readonly own: Party;
+  /** What happens when the auditor turns to a node. */
+  onConnect: (address: string) => Promise<unknown> = async () => undefined;
   readonly #others = new Map<string, PeerLink>();
   readonly #clock: VirtualClock;
 
@@ -53,6 +55,7 @@ export class AuditFleet {
       clock,
       log: own.log,
       connect: async (address) => {
+        await this.onConnect(address);
         const link = this.#others.get(address);
         if (link === undefined) throw new LacunaError('PEER_UNREACHABLE', 'it is down');
         return link;

@@ -215,7 +215,7 @@ export class Demand implements Claimant {
     const { windowBytes, messagesMax = Number.POSITIVE_INFINITY } = this.#init;
     if (this.#asked >= messagesMax) this.#isFull = true;
     // All that is undecided is declined at once.
-    if (this.#isFull || this.#init.listed !== undefined) return Number.POSITIVE_INFINITY;
+    if (this.#isFull) return Number.POSITIVE_INFINITY;
     const most = this.#arrivals.ahead(windowBytes);
     const room = most - this.#wantedIds;
     return room < most / 4 ? 0 : Math.min(room, messagesMax - this.#asked);
