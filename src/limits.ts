@@ -83,6 +83,8 @@ export const LIMITS = {
   queryBackOffMaxMs: 30_000,
   /** Pages without a message, but with a cursor, one after the other. */
   queryEmptyPages: 8,
+  /** Answers to look-ups that cannot be read, one after the other: a message that is broken is found in seven. */
+  queryUnreadable: 16,
   /** Pages of one walk: a hundred million messages. */
   queryPages: 1_000_000,
   /** Peers whose rate of requests is remembered. */

@@ -40,6 +40,9 @@ export interface StorePage {
 
 type Question = Omit<StoreQueryRequest, 'requestId'>;
 
+type Fault = ErrorCode | 'boundary' | undefined;
+type FaultOf = (message: StoredMessage) => Fault;
+
 interface Window {
   readonly sinceNs: bigint;
   readonly untilNs: bigint;
@@ -64,6 +67,8 @@ export class StoreClient {
   readonly #sha256: Sha256;
   /** Whether the peer reads the end of a window as a part of it, as nwaku does; undefined while nobody knows. */
   #includesEnd: boolean | undefined;
+  /** Answers to look-ups that could not be read since one could. */
+  #unreadable = 0;
 
   constructor(init: StoreClientInit) {
     this.peer = init.link.peer;
@@ -136,13 +141,15 @@ export class StoreClient {
         );
       } catch (error) {
         // One message that cannot be read, or a few that are too large together, must not hide the others.
-        if (!isMalformed(toLacunaError(error).code)) throw error;
+        this.#unreadable += 1;
+        if (!isMalformed(toLacunaError(error).code) || this.#unreadable > LIMITS.queryUnreadable) throw error;
         if (asked.length === 1) return this.#drop(toLacunaError(error).code);
         const half = asked.length >> 1;
         yield* this.#lookUpBatch(asked.slice(0, half), includeData, stop);
         yield* this.#lookUpBatch(asked.slice(half), includeData, stop);
         return;
       }
+      this.#unreadable = 0;
       const named = response.messages.filter(({ messageHash }) => left.delete(keyOf(messageHash)));
       this.#drop('TRANSFER_NOT_ASKED', response.messages.length - named.length);
       const page = includeData ? this.#checked(named, () => undefined) : hashesAlone(named);
@@ -156,43 +163,62 @@ export class StoreClient {
     const { includeData, ascending = false, stop = NEVER } = options;
     const watch = new CursorWatch();
     const endNs = includeData ? window.untilNs : await this.#endFor(part, window, stop);
-    let limit = Math.min(options.pageSize ?? LIMITS.queryPageSize, LIMITS.queryPageSize);
-    let cursor: Uint8Array | undefined;
+    const faultOf = faultIn(part, window);
+    const limit = Math.min(options.pageSize ?? LIMITS.queryPageSize, LIMITS.queryPageSize);
+    let question: Question = {
+      ...questionOf(part, window.sinceNs, endNs),
+      includeData,
+      paginationForward: ascending,
+      paginationLimit: limit,
+    };
     for (;;) {
-      let response: StoreQueryResponse;
-      try {
-        response = await this.#exchange.ask(
-          {
-            ...questionOf(part, window.sinceNs, endNs),
-            includeData,
-            paginationCursor: cursor,
-            paginationForward: ascending,
-            paginationLimit: limit,
-          },
-          stop,
-        );
-      } catch (error) {
-        // A page of large messages may be beyond what is taken at once.
-        if (toLacunaError(error).code !== 'WIRE_FRAME_TOO_LARGE' || limit === 1) throw error;
-        limit >>= 1;
-        continue;
-      }
+      const { response, isRead } = await this.#page(question, stop);
       const { messages, paginationCursor } = response;
-      const page = includeData
-        ? inOrder(this.#checked(messages, faultIn(part, window)), ascending)
-        : hashesAlone(ascending ? messages : [...messages].reverse());
-      if (page.hashes.length > 0) yield page;
+      const entries = ascending ? messages : [...messages].reverse();
+      if (includeData && !isRead) yield* this.#pageByHash(entries, faultOf, ascending, stop);
+      else {
+        const page = includeData ? inOrder(this.#checked(entries, faultOf), ascending) : hashesAlone(entries);
+        if (page.hashes.length > 0) yield page;
+      }
       if (paginationCursor === undefined) return;
       watch.note(paginationCursor, messages.length);
-      cursor = paginationCursor.slice();
+      question = { ...question, paginationCursor: paginationCursor.slice() };
+    }
+  }
+
+  /** A page of messages that cannot be read, or is too large for one frame, is asked for as hashes. */
+  async #page(
+    question: Question,
+    stop: AbortSignal,
+  ): Promise<{ response: StoreQueryResponse; isRead: boolean }> {
+    try {
+      return { response: await this.#exchange.ask(question, stop), isRead: true };
+    } catch (error) {
+      if (!question.includeData || !isMalformed(toLacunaError(error).code)) throw error;
+      return { response: await this.#exchange.ask({ ...question, includeData: false }, stop), isRead: false };
+    }
+  }
+
+  /** The messages of a page whose hashes are known, looked up. */
+  async *#pageByHash(
+    entries: readonly StoreQueryEntry[],
+    faultOf: FaultOf,
+    ascending: boolean,
+    stop: AbortSignal,
+  ): AsyncGenerator<StorePage> {
+    const hashes = hashesAlone(entries).hashes;
+    for (let at = 0; at < hashes.length; at += LIMITS.queryLookUpHashes) {
+      const batch = hashes.slice(at, at + LIMITS.queryLookUpHashes);
+      const messages: StoredMessage[] = [];
+      for await (const page of this.#lookUpBatch(batch, true, stop)) {
+        messages.push(...page.messages.filter((message) => !this.#isFaulty(faultOf(message))));
+      }
+      if (messages.length > 0) yield inOrder({ hashes: [], messages }, ascending);
     }
   }
 
   /** Messages that hash to what they were announced as, and that nothing is said against. */
-  #checked(
-    entries: readonly StoreQueryEntry[],
-    faultOf: (message: StoredMessage) => ErrorCode | 'boundary' | undefined,
-  ): StorePage {
+  #checked(entries: readonly StoreQueryEntry[], faultOf: FaultOf): StorePage {
     const page = { hashes: [] as Uint8Array[], messages: [] as StoredMessage[] };
     for (const { messageHash: announced, message } of entries) {
       if (message === undefined) {
@@ -208,13 +234,16 @@ export class StoreClient {
       // A time before 1970 has no id; it is outside of every window.
       const encoded = encodeMessageAndTopic(message);
       const stored = { id: makeId(timestamp, hash), encoded, pubsubTopic, contentTopic };
-      const fault = timestamp < 0n ? 'MESSAGE_TIMESTAMP_INVALID' : faultOf(stored);
-      if (fault === undefined) {
-        page.hashes.push(hash);
-        page.messages.push(stored);
-      } else if (fault !== 'boundary') this.#drop(fault);
+      if (this.#isFaulty(timestamp < 0n ? 'MESSAGE_TIMESTAMP_INVALID' : faultOf(stored))) continue;
+      page.hashes.push(hash);
+      page.messages.push(stored);
     }
     return page;
+  }
+
+  #isFaulty(fault: Fault): boolean {
+    if (fault !== undefined && fault !== 'boundary') this.#drop(fault);
+    return fault !== undefined;
   }
 
   #drop(code: ErrorCode, times = 1): void {
@@ -263,7 +292,7 @@ function questionOf({ pubsubTopic, contentTopics }: ScopePart, sinceNs: bigint, 
 }
 
 /** What speaks against a message of this part of the scope. The moment of the end is there by a reading of the rules. */
-function faultIn(part: ScopePart, { sinceNs, untilNs }: Window) {
+function faultIn(part: ScopePart, { sinceNs, untilNs }: Window): FaultOf {
   const since = makeId(sinceNs, LOWEST);
   const until = makeId(untilNs, LOWEST);
   const end = makeId(untilNs, HIGHEST);
@@ -271,7 +300,7 @@ function faultIn(part: ScopePart, { sinceNs, untilNs }: Window) {
     pubsubTopics: part.pubsubTopic === undefined ? [] : [part.pubsubTopic],
     contentTopics: part.contentTopics,
   };
-  return ({ id, pubsubTopic, contentTopic }: StoredMessage): ErrorCode | 'boundary' | undefined => {
+  return ({ id, pubsubTopic, contentTopic }) => {
     if (!inScope(scope, pubsubTopic, contentTopic)) return 'TRANSFER_OUT_OF_SCOPE';
     if (compareIds(id, 0, since, 0) < 0 || compareIds(id, 0, end, 0) > 0) return 'TRANSFER_OUT_OF_WINDOW';
     return compareIds(id, 0, until, 0) < 0 ? undefined : 'boundary';

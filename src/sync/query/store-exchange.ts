@@ -25,7 +25,6 @@ const PASSING: ReadonlySet<ErrorCode> = new Set([
   'PEER_CLOSED',
   'PEER_TIMEOUT',
   'PEER_FAULT',
-  'WIRE_TRUNCATED',
   'SESSION_BUSY',
 ]);
 const REASON_LENGTH = 200;
@@ -112,7 +111,7 @@ export class StoreExchange {
       tally.bytesSent += frame.length + lebLength(frame.length);
       await within(channel.write([frame]), stop);
       await within(channel.close(), stop);
-      const answer = await within(channel.read(LIMITS.queryReadMs), stop);
+      const answer = await within(wholeFrame(channel), stop);
       if (answer === undefined) throw new LacunaError('PEER_CLOSED', 'the peer closed without an answer');
       tally.bytesReceived += answer.length + lebLength(answer.length);
       void leave(channel);
@@ -145,6 +144,16 @@ export class StoreExchange {
         .toString(16)
         .padStart(8, '0');
     return Array.from({ length: REQUEST_ID_WORDS }, word).join('');
+  }
+}
+
+/** A stream that ends within a frame has broken; what is in a whole frame is the peer's own doing. */
+async function wholeFrame(channel: FrameChannel): Promise<Uint8Array | undefined> {
+  try {
+    return await channel.read(LIMITS.queryReadMs);
+  } catch (error) {
+    if (toLacunaError(error).code !== 'WIRE_TRUNCATED') throw error;
+    throw new LacunaError('PEER_CLOSED', 'the stream ends within the answer', { cause: error });
   }
 }
 

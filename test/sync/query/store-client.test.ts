@@ -6,9 +6,11 @@ import { EVERYTHING, inScope, type Scope } from '../../../src/core/scope.ts';
 import { TIMESTAMP_MAX } from '../../../src/core/sync-id.ts';
 import { LacunaError } from '../../../src/errors.ts';
 import { LIMITS } from '../../../src/limits.ts';
+import type { FrameChannel } from '../../../src/ports.ts';
 import { RequestPace } from '../../../src/sync/query/request-pace.ts';
 import { StoreClient, type StorePage } from '../../../src/sync/query/store-client.ts';
 import { systemSha256 } from '../../../src/system.ts';
+import { decodeStoreQueryRequest, encodeStoreQueryResponse } from '../../../src/wire/waku-store-query.ts';
 import { endedIn } from '../../ended-in.ts';
 import {
   CHAT,
@@ -21,6 +23,7 @@ import {
   sampleMessages,
   stored,
 } from '../../sample-messages.ts';
+import { MemoryChannel } from '../memory-channel.ts';
 import { VirtualClock } from '../virtual-clock.ts';
 import { NaiveStore, type NaiveStoreInit, refusal } from './naive-store.ts';
 
@@ -276,6 +279,19 @@ describe('messages that were not asked for', () => {
     });
   });
 
+  it.each([true, false])('or that cannot be read, hide no other; ascending: %s', async (ascending) => {
+    const more = sampleMessages(90);
+    const broken = [-40n, 0n].map((step) =>
+      messageOf({ meta: new Uint8Array(65), timestamp: NOW_NS - 45_000_000n + step * 1_000_000n }),
+    );
+    const { clock, node, client } = asking([...more, ...broken], { endIncluded: true, pageMax: 60 });
+    const walk = client.pages(EVERYTHING, 0n, NOW_NS - 1_000_000n, { includeData: true, ascending });
+    const expected = inOrder(more.slice(0, -1));
+    expect(hexesOf(await clock.run(all(walk)))).toEqual(ascending ? expected : expected.reverse());
+    expect(client.tally.dropped).toEqual({ WIRE_FIELD_INVALID: 2 });
+    expect(node.requests.length).toBeLessThan(40);
+  });
+
   it('or that do not hash to what they are announced as, or come without bytes, are refused', async () => {
     const { clock, client } = asking(pool, {
       odd: (_, __, honest) => {
@@ -340,5 +356,53 @@ describe('a look-up', () => {
     const pages = await clock.run(all(client.lookUp([...asked.slice(0, 30), hash], { includeData: true })));
     expect(hexesOf(pages).sort()).toEqual(hexes(pool.slice(0, 30)).sort());
     expect(client.tally.dropped).toEqual({ WIRE_FIELD_INVALID: 1 });
+  });
+});
+
+describe('bytes that are no answer', () => {
+  it('end in a value or a coded error, within few requests', async () => {
+    const pool = sampleMessages(20);
+    const honest = new NaiveStore(pool, new VirtualClock());
+    await fc.assert(
+      fc.asyncProperty(
+        fc.boolean(),
+        fc.boolean(),
+        fc.array(fc.tuple(fc.nat(), fc.nat({ max: 255 })), { minLength: 1, maxLength: 6 }),
+        fc.option(fc.uint8Array({ maxLength: 200 })),
+        async (includeData, byHash, changes, garbage) => {
+          const clock = new VirtualClock();
+          let opened = 0;
+          const openStoreQuery = async (): Promise<FrameChannel> => {
+            opened += 1;
+            const [here, there] = MemoryChannel.pair(clock);
+            void (async () => {
+              const request = decodeStoreQueryRequest((await there.read(1_000))!);
+              const bytes = encodeStoreQueryResponse(honest.answer(request)).slice();
+              for (const [at, value] of changes) bytes[at % bytes.length] = value;
+              await there.write([garbage ?? bytes]);
+              await there.close();
+            })();
+            return here;
+          };
+          const link = honest.link({ openStoreQuery });
+          const random = { below: () => 0 };
+          const client = new StoreClient({
+            link,
+            clock,
+            random,
+            pace: new RequestPace(clock),
+            sha256: systemSha256,
+          });
+          const known = stored(pool).map((message) => Buffer.from(hexOf(message), 'hex'));
+          const pages = byHash
+            ? client.lookUp(known, { includeData })
+            : client.pages(EVERYTHING, 0n, NOW_NS, { includeData });
+          const code = await clock.run(endedIn(all(pages)));
+          expect(code === undefined || /^(WIRE|QUERY|PEER)_/.test(code)).toBe(true);
+          expect(opened).toBeLessThan(50);
+        },
+      ),
+      { numRuns: 300 },
+    );
   });
 });
