@@ -132,14 +132,15 @@ class Happenings {
   }
 
   #session(session: SessionResult, error: LacunaError | undefined): void {
-    const { dialect, role, received, sent, missing, refusals, durationMs, rounds } = session;
+    const { dialect, role, received, sent, missing, takes, refusals, durationMs, rounds } = session;
     this.#sessions.inc({ dialect, role, result: resultOf(session, error) });
     if (error !== undefined) this.#failures.inc({ code: error.code });
     this.#duration.observe({ dialect, role }, durationMs / MS_PER_SECOND);
     this.#rounds.observe({ dialect, role }, rounds);
     this.#received.inc(received);
     this.#sent.inc(sent);
-    this.#missing.inc(missing);
+    // Who only compares has asked for nothing.
+    if (takes) this.#missing.inc(missing);
     for (const [code, times] of Object.entries(refusals)) this.#refused.inc({ code }, times);
   }
 }

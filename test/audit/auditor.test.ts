@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { WakuMessage } from '../../src/core/message.ts';
 import type { StoredMessage } from '../../src/ports.ts';
+import { Chance } from '../core/random-sets.ts';
 import { endedIn } from '../ended-in.ts';
 import { MemoryStore } from '../memory-store.ts';
 import {
@@ -19,7 +20,8 @@ import { VirtualClock } from '../sync/virtual-clock.ts';
 import { AuditFleet, columnOf, HOUR_NS, nodeOf, saidOf } from './fleet.ts';
 import { PlainStoreNode } from './plain-store-node.ts';
 
-const BASE_NS = NOW_NS - (NOW_NS % HOUR_NS) - 6n * HOUR_NS;
+/** Old enough that nothing of it is late. */
+const BASE_NS = NOW_NS - (NOW_NS % HOUR_NS) - 7n * HOUR_NS;
 let clock: VirtualClock;
 
 beforeEach(() => {
@@ -118,6 +120,37 @@ describe('an audit', () => {
     });
     const there = result.messages!.find(({ id }) => hexOf({ id }) === hexOf(all[202]!));
     expect(there?.topics).toEqual({ pubsubTopic: SHARD_0, contentTopic: CHAT });
+  });
+
+  it('of fleets made by chance names exactly what each node lacks', async () => {
+    const chance = new Chance(7);
+    for (let round = 0; round < 12; round++) {
+      const losses = Array.from({ length: 5 }, () =>
+        all.flatMap((_, place) => (chance.below(20) < round ? [place] : [])),
+      );
+      const [own, b, c, plain, other] = losses as [number[], number[], number[], number[], number[]];
+      const fleet = new AuditFleet(clock, party('own', without(own)), [
+        party('b', without(b)),
+        party('c', without(c)),
+        new PlainStoreNode('plain', clock, plainWithout(plain)),
+        new PlainStoreNode('other', clock, plainWithout(other)),
+      ]);
+      // The first message is everywhere: a plain node's history begins with its oldest.
+      const result = await fleet.audit(['b', 'c', 'plain', 'other'], { sinceNs: BASE_NS + HOUR_NS });
+      const lostBy = { own, b, c, plain, other };
+      const places = all.flatMap((_, place) =>
+        fleetMessages[place]!.timestamp >= BASE_NS + HOUR_NS && losses.some((lost) => !lost.includes(place))
+          ? [place]
+          : [],
+      );
+      expect(result.existing).toBe(places.length);
+      const expected = Object.entries(lostBy).map(([node, lost]) => [
+        node,
+        hashesAt(places.filter((place) => lost.includes(place))),
+      ]);
+      const said = saidOf(result, 'lacks');
+      for (const [node, hashes] of expected) expect(said[node as string] ?? []).toEqual(hashes);
+    }
   });
 
   it('knows nothing of the time that a node does not keep', async () => {

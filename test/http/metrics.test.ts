@@ -84,6 +84,7 @@ describe('metrics', () => {
     expect(await values(metrics, 'session_duration_seconds_sum')).toMatchObject({ 'waku responder': 0.25 });
     expect(await values(metrics, 'messages_received_total')).toEqual({ '': 50 });
     expect(await values(metrics, 'messages_sent_total')).toEqual({ '': 5 });
+    ended({ takes: false, received: 0, sent: 0, refusals: {} });
     expect(await values(metrics, 'messages_missing_total')).toEqual({ '': 6 });
     expect(await values(metrics, 'messages_refused_total')).toEqual({ MESSAGE_EPHEMERAL: 10 });
   });
