@@ -1,6 +1,9 @@
 /** Lacuna asks a store node that is not one: by hand, for a session, and as the peer of a running node. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import type { Libp2p, Stream } from '@libp2p/interface';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { WakuMessage } from '../../src/core/message.ts';
@@ -28,6 +31,7 @@ import {
   temporaryFolder,
 } from './process.ts';
 
+const PROGRAM = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const STORE_QUERY = '/vac/waku/store-query/3.0.0';
 
 afterEach(async () => {
@@ -112,6 +116,9 @@ describe('query', () => {
     const ended = await running.ended;
     expect([ended.code, failureCode(ended)]).toEqual([1, 'SESSION_ABORTED']);
     expect(ended.stderr).toMatch(/^\d+ messages in \d+ requests/);
+    const piped = spawn('sh', ['-c', `"${process.execPath}" "${PROGRAM}" query "${address}" | head -1`]);
+    const [code] = (await once(piped, 'close')) as [number];
+    expect(code).toBe(0);
     expect(await leftovers()).toEqual(before);
   });
 });
