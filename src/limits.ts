@@ -215,6 +215,10 @@ export const LIMITS = {
   /** A window in which too much differs for one session is halved so many times. */
   auditSplits: 6,
   auditRows: 20_000,
+  /** Rows times nodes. */
+  auditFigures: 200_000,
+  /** Ids in which all nodes together differ from this one. */
+  auditIds: 4_000_000,
   /** Messages that are named, and of these, whose topics are asked for. */
   auditListed: 10_000,
   auditTopicsAsked: 1_000,

@@ -60,6 +60,8 @@ interface Survey {
   readonly topics: TopicBook;
   readonly stop: AbortSignal;
   readonly stage: AuditProgress['stage'];
+  /** Ids that are held of all nodes looked at so far. */
+  held: number;
 }
 
 interface Surveyed {
@@ -159,7 +161,7 @@ export class Auditor {
     stage: AuditProgress['stage'],
   ): Promise<Surveyed> {
     const index = await this.#init.store.index(plan.scope, window.sinceNs, window.untilNs);
-    const survey: Survey = { window, index, topics: new TopicBook(), stop, stage };
+    const survey: Survey = { window, index, topics: new TopicBook(), stop, stage, held: 0 };
     const looked = await this.#lookAtAll(plan, addresses, survey);
     stop.throwIfAborted();
     const peers = [this.#init.ownPeer, ...looked.map(({ peer }) => peer)];
@@ -173,7 +175,7 @@ export class Auditor {
       window,
       bucketNs: plan.bucketNs,
       lateSinceNs: BigInt(Math.floor(this.#init.clock.nowMs() - plan.lateMs)) * 1_000_000n,
-      rowsMax: LIMITS.auditRows,
+      rowsMax: Math.min(LIMITS.auditRows, Math.floor(LIMITS.auditFigures / peers.length)),
       onDifference: (id, states) => {
         if (!plan.list || !states.some((state) => state === LACKS || state === LATE)) return;
         if (messages.length >= LIMITS.auditListed) isListedWhole = false;
@@ -226,6 +228,11 @@ export class Auditor {
     } catch (thrown) {
       error = toLacunaError(thrown);
     }
+    const held = look.view.lacks.count + look.view.extra.count;
+    if (survey.held + held > LIMITS.auditIds) {
+      look.view = NOTHING_KNOWN;
+      error = new LacunaError('SESSION_BUDGET', 'the nodes differ in more messages than an audit holds');
+    } else survey.held += held;
     const durationMs = Math.round(clock.monotonicMs() - startedAt);
     return { address, peer: peerOf(address), look, link, client, error, durationMs };
   }
