@@ -1,7 +1,7 @@
 /** Slices cover a window without overlap, hold few own ids, and come to its beginning in few steps. */
 import { describe, expect, it } from 'vitest';
 import { DigestTree } from '../../../src/core/digest-tree.ts';
-import { boundAt, SyncIdList, setTime } from '../../../src/core/sync-id.ts';
+import { boundAt, hashOf, SyncIdList, setTime } from '../../../src/core/sync-id.ts';
 import { LIMITS } from '../../../src/limits.ts';
 import { keyOf, nextLengthNs, SliceComparison, sliceBelow } from '../../../src/sync/query/slice.ts';
 import { Chance } from '../../core/random-sets.ts';
