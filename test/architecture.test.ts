@@ -60,7 +60,7 @@ const MAY_USE: Readonly<Record<string, readonly string[]>> = {
     'platform',
     ...LEAVES,
   ],
-  index: ['core', 'sync', 'config', 'node', 'system', 'platform', ...LEAVES],
+  index: ['core', 'sync', 'audit', 'config', 'node', 'system', 'platform', ...LEAVES],
 };
 
 describe('the rooms', () => {

@@ -174,8 +174,9 @@ async function withAuditor(
     stop.addEventListener('abort', () => process.exit(), { once: true });
     return await work(asked);
   }
-  // It listens nowhere; peers answer on the connections that it makes.
-  const config = { ...context.config, listen: [], peer: [] };
+  // It listens nowhere and begins nothing itself; peers answer on the connections that it makes.
+  const alone = { listen: [], peer: [], bootstrap: [], mdns: false, learnPeers: false };
+  const config = { ...context.config, ...alone };
   const node = await LacunaNode.open({ config, log: context.log, create: true });
   const progress = new Progress('nodes compared', context.json);
   try {
