@@ -5,6 +5,7 @@
  */
 import '../src/platform.ts';
 import { parseArgs } from 'node:util';
+import { benchAudit } from './audit.ts';
 import { benchCore, CORE_CASES } from './core.ts';
 import { benchNode, NODE_CASES, type NodeBenchOptions } from './node.ts';
 import { benchQuery, QUERY_CASES } from './query.ts';
@@ -23,6 +24,7 @@ const BENCHES: Readonly<Record<string, (options: Options) => Promise<void>>> = {
   sync: benchSync,
   node: benchNode,
   query: ({ json, cases }) => benchQuery(json, cases),
+  audit: ({ json }) => benchAudit(json),
 };
 /** Those whose cases may be selected, and what their names are. */
 const SELECTABLE: Readonly<Record<string, (options: Options) => string | undefined>> = {

@@ -144,6 +144,8 @@ function linkTo(peer: string, channel: FrameChannel): PeerLink {
     openSync: async () => channel,
     openReconciliation: isNot,
     openTransfer: isNot,
+    openStoreQuery: isNot,
+    reconciles: true,
   };
 }
 

@@ -60,6 +60,13 @@ export const ERROR_CODES = {
   SESSION_BUDGET: 'The session used up its budget of bytes, items or time.',
   SESSION_SCOPE: 'The peer covers none of the topics asked for.',
   SESSION_ABORTED: 'The session was stopped.',
+  // Store queries asked
+  QUERY_REFUSED:
+    'The peer does not answer this query; the status that it gave, and its reason, stand beside the code.',
+  QUERY_RATE_LIMITED: 'The peer is asked too often; try again after a while, or ask another peer.',
+  QUERY_UNENDING: 'The pages of the peer do not come to an end: it is at fault; ask another peer.',
+  QUERY_PULL_ONLY: 'A peer that can only be asked takes nothing: use --direction pull.',
+  QUERY_TOPICS: 'So many topics take too many requests: name fewer, or whole pubsub topics.',
   // Transfers refused
   TRANSFER_NO_SESSION: 'Messages are taken only from a peer with a session open or just ended.',
   TRANSFER_OUT_OF_SCOPE: 'The message is of a topic that the session does not cover.',

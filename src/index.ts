@@ -20,6 +20,7 @@ export async function createLacuna(options: ConfigInput & { log?: Logger } = {})
   });
 }
 
+export type { AuditPlan, AuditResult } from './audit/audit.ts';
 export type { WakuMessage } from './core/message.ts';
 export { ERROR_CODES, type ErrorCode, LacunaError } from './errors.ts';
 export type { LacunaNode, SyncOptions, SyncOutcome } from './node.ts';

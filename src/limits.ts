@@ -80,6 +80,41 @@ export const LIMITS = {
   /** The answer has been read and taken by then. */
   storeQueryMs: 30_000,
 
+  // Asking a store node
+  /** Requests to one peer: clients of go-waku keep to this, and stores count on it. */
+  queryRequestsPerSecond: 7,
+  /** nwaku gives no more in one answer. */
+  queryPageSize: 100,
+  /** Hashes looked up at once: nwaku over Postgres answers exactly 100 of them, or 200, with messages at random. */
+  queryLookUpHashes: 50,
+  /** Content topics in one request: from the second page on, nwaku refuses more. */
+  queryContentTopics: 10,
+  /** Requests that one page of a scope of several topics may be put together from. */
+  queryParts: 64,
+  queryReadMs: 30_000,
+  /** A peer that does not close its side after its answer has the stream reset after this. */
+  queryLingerMs: 500,
+  /** A request that meets a limit or a broken stream is sent again; the pause doubles from one try to the next. */
+  queryTries: 6,
+  queryBackOffMs: 1_000,
+  queryBackOffMaxMs: 30_000,
+  /** Pages without a message, but with a cursor, one after the other. */
+  queryEmptyPages: 8,
+  /** Answers to look-ups that cannot be read, one after the other: a message that is broken is found in seven. */
+  queryUnreadable: 16,
+  /** Pages of one walk: a hundred million messages. */
+  queryPages: 1_000_000,
+  /** Peers whose rate of requests is remembered. */
+  queryPeers: 1_000,
+  /** The first slice of a window that is listed; the next is longer after one with few hashes, shorter after many. */
+  querySliceMs: 3_600_000,
+  querySliceSparse: 1_000,
+  querySliceDense: 20_000,
+  /** Own ids that a slice is compared with. */
+  querySliceIds: 20_000,
+  /** At seven requests a second, the hashes of a million messages take 24 minutes, and a million messages 50. */
+  querySessionMs: 6 * 3_600_000,
+
   // A session
   sessionRounds: 40,
   sessionPasses: 4,
@@ -119,6 +154,8 @@ export const LIMITS = {
   nativeFirstWants: 16,
   /** A peer is asked for no more than it brings in this time. */
   nativeAheadMs: 2_000,
+  /** Ids of each side that a session tells of that only lists them. */
+  listedIds: 1_000_000,
   /** A session with nothing else to ask for takes over, after this, what others were asked for and have not brought. */
   nativePatienceMs: 5_000,
   /** It ends when nothing comes for `sessionReadMs`; this bounds one that always brings a little. */
@@ -185,6 +222,32 @@ export const LIMITS = {
   peersKnown: 1_000,
   /** A peer is asked for others no more often than this. */
   peersAskedMs: 3_600_000,
+
+  // Audits
+  /** At one time, and the nodes that one asks at a time. */
+  audits: 2,
+  auditNodes: 100,
+  auditNodesAtOnce: 8,
+  /** Own ids that one listing of hashes is held against, and what of a node is fetched to learn its time. */
+  auditPartIds: 20_000,
+  auditFetched: 100_000,
+  /** A window in which too much differs for one session is halved so many times. */
+  auditSplits: 6,
+  auditRows: 20_000,
+  /** Rows times nodes. */
+  auditFigures: 200_000,
+  /** Ids in which all nodes together differ from this one. */
+  auditIds: 4_000_000,
+  /** Messages that are named, and of these, whose topics are asked for. */
+  auditListed: 10_000,
+  auditTopicsAsked: 1_000,
+  /** What is missing and this young may be on its way. */
+  auditLateMs: 60_000,
+  auditsRemembered: 500,
+  /** Between two of a series, at the least. */
+  auditPauseMs: 1_000,
+  /** A node that was not audited for so long is none of the fleet any more, to the metrics. */
+  auditShownMs: 7 * 24 * 3_600_000,
 
   // Peers
   strikesBeforeBan: 200,

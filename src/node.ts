@@ -3,6 +3,7 @@
  * in order, and closes them in the reverse one.
  */
 import { join } from 'node:path';
+import { Auditor } from './audit/auditor.ts';
 import type { Config } from './config.ts';
 import type { Scope } from './core/scope.ts';
 import { LacunaError, toLacunaError } from './errors.ts';
@@ -29,6 +30,9 @@ import { Agreements } from './sync/native/agreements.ts';
 import { NativeSynchroniser } from './sync/native/synchroniser.ts';
 import { Pace } from './sync/pace.ts';
 import type { PeerDirectory } from './sync/peers.ts';
+import { RequestPace } from './sync/query/request-pace.ts';
+import { StoreClient } from './sync/query/store-client.ts';
+import { QuerySynchroniser } from './sync/query/synchroniser.ts';
 import type { ScopedWindow } from './sync/scheduler.ts';
 import type { Dialect, Direction, SessionPlan, SessionResult } from './sync/session.ts';
 import { SessionRunner } from './sync/session-runner.ts';
@@ -101,6 +105,8 @@ export class LacunaNode {
   readonly events: NodeEvents;
   /** Answers queries of its history. */
   readonly storeQueries: StoreService;
+  /** Compares this node with others, and remembers what came of it. */
+  readonly auditor: Auditor;
   readonly #host: Host;
   readonly #gate: Gate;
   readonly #counts: LimitCounts;
@@ -111,7 +117,9 @@ export class LacunaNode {
   readonly #synchroniser: Synchroniser;
   readonly #config: Config;
   readonly #clock: Clock;
+  readonly #random: Random;
   readonly #log: Logger;
+  readonly #requests: RequestPace;
   readonly #stop = new AbortController();
   #learner: PeerLearner | undefined;
   #upkeep!: Upkeep;
@@ -123,7 +131,9 @@ export class LacunaNode {
     const scope = scopeOf(config);
     this.#config = config;
     this.#clock = clock;
+    this.#random = random;
     this.#log = log;
+    this.#requests = new RequestPace(clock);
     this.store = store;
     this.events = events;
     this.#host = host;
@@ -167,7 +177,20 @@ export class LacunaNode {
       budgets,
       traffic: transfers,
     });
-    this.#synchroniser = new Synchroniser(native, waku, budgets);
+    const query = new QuerySynchroniser({
+      runner,
+      store,
+      ingest,
+      strikes,
+      clock,
+      random,
+      sha256: systemSha256,
+      pace: this.#requests,
+      download,
+      traffic: traffic.of(STORE_QUERY),
+      onCompared: (comparison) => this.ledger.compared(comparison),
+    });
+    this.#synchroniser = new Synchroniser(native, waku, query, budgets);
     this.#cluster = new ClusterCheck(host, metadataOf(config), namedCluster(config) !== undefined);
     this.#receiver = new TransferReceiver({
       ingest,
@@ -189,6 +212,7 @@ export class LacunaNode {
       counts,
       traffic: traffic.of(STORE_QUERY),
     });
+    this.auditor = this.#makeAuditor();
     strikes.onBan = (peer) => {
       counts.hit('bans');
       log.warn({ code: 'PEER_BANNED', peer, hosts: host.hostsOf(peer) }, 'a peer is banned for a while');
@@ -249,6 +273,11 @@ export class LacunaNode {
 
   get peerId(): string {
     return this.#host.peerId;
+  }
+
+  /** The topics that this node covers; all where none are named. */
+  get scope(): Scope {
+    return scopeOf(this.#config);
   }
 
   get addresses(): string[] {
@@ -313,7 +342,7 @@ export class LacunaNode {
   async sync(address: string, options: SyncOptions = {}): Promise<SessionResult> {
     const stop = this.#stopWith(options.stop);
     const link = await this.#linkTo(address, stop);
-    const plan = this.#plan(link.isLacuna, options);
+    const plan = this.#plan(link, options);
     return await this.#synchroniser.synchronise(link, plan, options.dialect, stop);
   }
 
@@ -333,8 +362,10 @@ export class LacunaNode {
       try {
         const link = await this.#linkTo(address, stop);
         const run = (): Promise<SessionResult> =>
-          this.#synchroniser.synchronise(link, this.#plan(link.isLacuna, options), options.dialect, stop);
-        if (link.isLacuna && options.dialect !== 'waku') return { address, result: await run() };
+          this.#synchroniser.synchronise(link, this.#plan(link, options), options.dialect, stop);
+        const { dialect = 'auto' } = options;
+        if (link.isLacuna && (dialect === 'auto' || dialect === 'native'))
+          return { address, result: await run() };
         const session = turn.then(run);
         turn = session.catch(() => undefined);
         return { address, result: await session };
@@ -349,6 +380,38 @@ export class LacunaNode {
         return outcome;
       }),
     );
+  }
+
+  /**
+   * Asks the peer at this address for what it has, whether it can reconcile or not. That it answers store queries is
+   * known with its first answer, else PEER_PROTOCOL.
+   *
+   * @throws LacunaError PEER_…
+   */
+  async storeClient(address: string, stop?: AbortSignal): Promise<StoreClient> {
+    return this.#clientOf(await this.#linkTo(address, this.#stopWith(stop)));
+  }
+
+  #clientOf(link: PeerLink): StoreClient {
+    const [clock, random, pace] = [this.#clock, this.#random, this.#requests];
+    return new StoreClient({ link, clock, random, pace, sha256: systemSha256 });
+  }
+
+  #makeAuditor(): Auditor {
+    const { store, ingest } = this;
+    return new Auditor({
+      ownPeer: this.peerId,
+      store,
+      ingest,
+      records: store.records,
+      clock: this.#clock,
+      log: this.#log,
+      connect: (address, stop) => this.#linkTo(address, stop),
+      peerOf: peerOfAddress,
+      synchronise: (link, plan, dialect, stop) => this.#synchroniser.synchronise(link, plan, dialect, stop),
+      clientOf: (link) => this.#clientOf(link),
+      stop: this.#stop.signal,
+    });
   }
 
   async #linkTo(address: string, stop: AbortSignal): Promise<PeerLink> {
@@ -383,12 +446,15 @@ export class LacunaNode {
     });
   }
 
-  /** A session that the scheduler asks for. A stock node looks at its last hour, whatever it is asked for. */
+  /**
+   * A session that the scheduler asks for. A stock node that reconciles looks at its last hour, whatever it is asked for;
+   * one that does not is asked for everything by hash.
+   */
   async #synchroniseWindow(address: string, window: ScopedWindow, stop: AbortSignal): Promise<SessionResult> {
     const link = await this.#linkTo(address, stop);
     let { sinceNs } = window;
     if (link.isLacuna) void this.#learner?.learnFrom(address, link.peer);
-    else {
+    else if (link.reconciles) {
       const oldestMs = this.#clock.nowMs() - LIMITS.stockSyncRangeMs - LIMITS.sessionJitterMs;
       const oldestNs = nsFromMs(Math.max(0, oldestMs));
       if (oldestNs >= window.untilNs)
@@ -419,12 +485,13 @@ export class LacunaNode {
 
   /**
    * Where nothing is said, two Lacunas compare all they have. A stock node keeps an index of its last hour only:
-   * asked for more, it would be sent history that it does not look for.
+   * asked for more, it would be sent history that it does not look for. One that is only asked has no such bounds.
    */
-  #plan(isLacuna: boolean, options: SyncOptions): SessionPlan {
+  #plan(link: PeerLink, options: SyncOptions): SessionPlan {
     const nowMs = this.#clock.nowMs();
-    const untilMs = isLacuna ? nowMs + LIMITS.importFutureMs : nowMs - LIMITS.sessionJitterMs;
-    const sinceMs = isLacuna ? 0 : untilMs - LIMITS.stockSyncRangeMs;
+    const isAsked = options.dialect === 'query' || !link.reconciles;
+    const untilMs = link.isLacuna ? nowMs + LIMITS.importFutureMs : nowMs - LIMITS.sessionJitterMs;
+    const sinceMs = link.isLacuna || isAsked ? 0 : untilMs - LIMITS.stockSyncRangeMs;
     const sinceNs = options.sinceNs ?? nsFromMs(sinceMs);
     const untilNs = options.untilNs ?? nsFromMs(untilMs);
     if (sinceNs >= untilNs)

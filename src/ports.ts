@@ -52,10 +52,14 @@ export interface PeerLink {
   readonly peer: string;
   /** It says to be a Lacuna: it lists what it will send, takes larger frames, and serves windows of any age. */
   readonly isLacuna: boolean;
+  /** It may speak a protocol that reconciles; one that says that it does not can only be asked. */
+  readonly reconciles: boolean;
   /** The one stream of a session between two Lacunas. Rejects with PEER_PROTOCOL where the peer does not speak it. */
   openSync(): Promise<FrameChannel>;
   openReconciliation(): Promise<FrameChannel>;
   openTransfer(): Promise<FrameChannel>;
+  /** One stream for each request. Rejects with PEER_PROTOCOL where the peer answers no store queries. */
+  openStoreQuery(): Promise<FrameChannel>;
 }
 
 /** A message as it is stored: its identity, the bytes it is kept and sent as, and what it is indexed by. */

@@ -39,17 +39,19 @@ const MAY_USE: Readonly<Record<string, readonly string[]>> = {
   store: ['core', 'wire', ...LEAVES],
   sync: ['core', 'wire', ...LEAVES],
   net: ['core', 'wire', 'sync', ...LEAVES],
+  audit: ['core', 'wire', 'sync', ...LEAVES],
   system: LEAVES,
   config: ['core', ...LEAVES],
   identity: ['store', ...LEAVES],
-  node: ['core', 'wire', 'store', 'sync', 'net', 'config', 'identity', 'system', ...LEAVES],
-  http: ['core', 'wire', 'sync', 'node', ...LEAVES],
+  node: ['core', 'wire', 'store', 'sync', 'net', 'audit', 'config', 'identity', 'system', ...LEAVES],
+  http: ['core', 'wire', 'sync', 'audit', 'node', ...LEAVES],
   cli: [
     'core',
     'wire',
     'store',
     'sync',
     'net',
+    'audit',
     'http',
     'node',
     'config',
@@ -58,7 +60,7 @@ const MAY_USE: Readonly<Record<string, readonly string[]>> = {
     'platform',
     ...LEAVES,
   ],
-  index: ['core', 'sync', 'config', 'node', 'system', 'platform', ...LEAVES],
+  index: ['core', 'sync', 'audit', 'config', 'node', 'system', 'platform', ...LEAVES],
 };
 
 describe('the rooms', () => {

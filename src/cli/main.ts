@@ -3,6 +3,7 @@
 import '../platform.ts';
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../version.ts';
+import { addAuditCommand } from './audit.ts';
 import { addCountCommand } from './count.ts';
 import { addDemoCommand } from './demo.ts';
 import { addExportCommand } from './export.ts';
@@ -11,6 +12,7 @@ import { addImportCommand } from './import.ts';
 import { addInitCommands } from './init.ts';
 import { exitCodeOf, printError } from './output.ts';
 import { addPruneCommand } from './prune.ts';
+import { addQueryCommand } from './query.ts';
 import { addStartCommand } from './start.ts';
 import { addStatusCommand } from './status.ts';
 import { addSyncCommand } from './sync.ts';
@@ -35,9 +37,11 @@ Exit codes: 0 done; 1 failed, with a code and what to do on stderr; 2 wrong usag
 
 addStartCommand(program);
 addSyncCommand(program);
+addQueryCommand(program);
 addImportCommand(program);
 addExportCommand(program);
 addCountCommand(program);
+addAuditCommand(program);
 addVerifyCommand(program);
 addPruneCommand(program);
 addStatusCommand(program);

@@ -25,7 +25,7 @@ import { runningNode } from './running-node.ts';
 
 interface SyncCommandOptions extends CommonOptions, WindowOptions, TopicOptions {
   readonly direction?: Direction;
-  readonly dialect?: Dialect | 'auto' | 'query';
+  readonly dialect?: Dialect | 'auto';
   readonly dryRun?: boolean;
   readonly audit?: boolean;
   readonly maxMessages?: string;
@@ -59,7 +59,8 @@ export function addSyncCommand(program: Command): void {
       'after',
       `
 Without --since and --until, two Lacunas compare all they have; with a stock nwaku, which keeps an index of
-its last hour, that hour is compared. Several Lacunas share what there is to fetch: no message is asked of two,
+its last hour, that hour is compared. A store node that cannot reconcile is asked for all it has, by hashes first;
+--dialect query asks any peer that way, and only fetches. Several Lacunas share what there is to fetch: no message is asked of two,
 and what one does not bring, another does.
 
   lacuna sync /ip4/10.0.0.7/tcp/60000/p2p/12D3KooW…          make both stores equal
@@ -103,9 +104,6 @@ function requestOf(options: SyncCommandOptions): Request {
   const { sinceNs, untilNs } = windowOf(options);
   if (sinceNs >= untilNs)
     throw new LacunaError('USAGE', 'the window is empty: --since is not before --until');
-  if (dialect === 'query') {
-    throw new LacunaError('USAGE', 'the dialect query is not spoken by this version');
-  }
   return {
     ...definedOf({ since, until, direction, dialect, dryRun, audit }),
     ...definedOf({ pubsubTopics: pubsubTopic, contentTopics: contentTopic }),

@@ -2,7 +2,7 @@
  * What Prometheus is told. What the node knows of itself is looked up at every scrape; what happens is counted as it
  * happens. No label value is of a peer's choosing, but for the topics of a scope, which are few and cut short.
  */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { type Counter, collectDefaultMetrics, type Gauge, type Histogram, Registry } from 'prom-client';
 import { isEverything, type Scope } from '../core/scope.ts';
 import type { LacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
@@ -11,8 +11,10 @@ import type { Verification } from '../sync/gap.ts';
 import type { SessionResult } from '../sync/session.ts';
 import type { AnsweredQuery } from '../sync/store-query/service.ts';
 import { VERSION } from '../version.ts';
+import { AuditMetrics } from './audit-metrics.ts';
 import { freeBytes } from './disk-space.ts';
 import { EventLoopDelay } from './event-loop-delay.ts';
+import { MetricMaker } from './metric-maker.ts';
 import type { ServedNode } from './served-node.ts';
 
 const NS_PER_SECOND = 1e9;
@@ -53,32 +55,6 @@ function processRegistry(): Registry {
   return ofProcess;
 }
 
-/** Makes metrics of one registry: one line each. */
-class Maker {
-  readonly #registers: Registry[];
-
-  constructor(registry: Registry) {
-    this.#registers = [registry];
-  }
-
-  gauge<L extends string>(name: string, help: string, ...labelNames: L[]): Gauge<L> {
-    return new Gauge({ name: `lacuna_${name}`, help, labelNames, registers: this.#registers });
-  }
-
-  counter<L extends string>(name: string, help: string, ...labelNames: L[]): Counter<L> {
-    return new Counter({ name: `lacuna_${name}`, help, labelNames, registers: this.#registers });
-  }
-
-  histogram<L extends string>(
-    name: string,
-    help: string,
-    buckets: number[],
-    ...labelNames: L[]
-  ): Histogram<L> {
-    return new Histogram({ name: `lacuna_${name}`, help, buckets, labelNames, registers: this.#registers });
-  }
-}
-
 /** What happens, counted since the start of the node. */
 class Happenings {
   readonly #sessions: Counter<'dialect' | 'role' | 'result'>;
@@ -99,7 +75,7 @@ class Happenings {
   readonly #queryMessages: Counter<'asker'>;
 
   constructor(registry: Registry) {
-    const make = new Maker(registry);
+    const make = new MetricMaker(registry);
     this.#sessions = make.counter(
       'sessions_total',
       'Sessions that ended: verified equal; complete on this side; partial; failed.',
@@ -185,14 +161,15 @@ class Happenings {
   }
 
   #session(session: SessionResult, error: LacunaError | undefined): void {
-    const { dialect, role, received, sent, missing, refusals, durationMs, rounds } = session;
+    const { dialect, role, received, sent, missing, takes, refusals, durationMs, rounds } = session;
     this.#sessions.inc({ dialect, role, result: resultOf(session, error) });
     if (error !== undefined) this.#failures.inc({ code: error.code });
     this.#duration.observe({ dialect, role }, durationMs / MS_PER_SECOND);
     this.#rounds.observe({ dialect, role }, rounds);
     this.#received.inc(received);
     this.#sent.inc(sent);
-    this.#missing.inc(missing);
+    // Who only compares has asked for nothing.
+    if (takes) this.#missing.inc(missing);
     for (const [code, times] of Object.entries(refusals)) this.#refused.inc({ code }, times);
   }
 }
@@ -232,9 +209,10 @@ class Observations {
   readonly #traffic: Counter<'protocol' | 'direction' | 'topic_class'>;
   readonly #limits: Counter<'limit'>;
   readonly #loopDelay: Gauge<'quantile'>;
+  readonly #audits: AuditMetrics;
 
   constructor(registry: Registry, node: ServedNode, data: string, nowMs: () => number) {
-    const make = new Maker(registry);
+    const make = new MetricMaker(registry);
     this.#node = node;
     this.#data = data;
     this.#nowMs = nowMs;
@@ -289,6 +267,7 @@ class Observations {
       'How long the event loop kept things waiting since the scrape before; quantile 1 is the longest.',
       'quantile',
     );
+    this.#audits = new AuditMetrics(make);
     this.#build.set({ version: VERSION, peer: node.peerId }, 1);
   }
 
@@ -302,6 +281,7 @@ class Observations {
     this.#loopDelay.set({ quantile: '0.5' }, p50 / MS_PER_SECOND);
     this.#loopDelay.set({ quantile: '0.99' }, p99 / MS_PER_SECOND);
     this.#loopDelay.set({ quantile: '1' }, max / MS_PER_SECOND);
+    this.#audits.take(await this.#node.auditor.history.entries(), this.#nowMs());
     this.#diskFree.set((await freeBytes(this.#data)) ?? Number.NaN);
   }
 

@@ -1,11 +1,13 @@
 /** What the HTTP interface of a running node answers. */
 import { z } from 'zod';
+import { auditJson, entryJson } from '../audit/audit-json.ts';
 import { type ErrorCode, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { StoredMessage } from '../ports.ts';
 import { ledgerJson } from '../sync/gap-json.ts';
 import { outcomeJson } from '../sync/session-json.ts';
 import { messageFromJson, parseJson } from '../wire/message-line.ts';
+import { auditPlanOf, auditRequest } from './audit-request.ts';
 import { CountService } from './counts.ts';
 import { eventFeed } from './event-json.ts';
 import { NodeMetrics } from './metrics.ts';
@@ -45,6 +47,13 @@ export function nodeRoutes(node: ServedNode, data: string, nowMs: () => number =
     'POST /api/v1/sync': {
       answer: async ({ body }) => json(await synchronise(node, body, nowMs())),
       bodyBytes: LIMITS.httpCommandBytes,
+    },
+    'POST /api/v1/audit': {
+      answer: async ({ body, gone }) => json(await audit(node, body, nowMs(), gone)),
+      bodyBytes: LIMITS.httpCommandBytes,
+    },
+    'GET /api/v1/audits': {
+      answer: async () => json({ rows: (await node.auditor.history.entries()).map(entryJson) }),
     },
     'POST /api/v1/prune': {
       answer: async ({ body }) => json(await prune(node, body)),
@@ -87,6 +96,12 @@ async function synchronise(node: ServedNode, body: string, nowMs: number): Promi
   const { peers, ...request } = readBody(syncRequest, body);
   const outcomes = await node.syncAll(peers, syncOptionsOf(request, nowMs));
   return { sessions: outcomes.map(outcomeJson) };
+}
+
+/** Nobody waits for the result of one who is gone. */
+async function audit(node: ServedNode, body: string, nowMs: number, stop: AbortSignal): Promise<object> {
+  const plan = auditPlanOf(readBody(auditRequest, body), node.scope, nowMs);
+  return auditJson(await node.auditor.run({ ...plan, stop }));
 }
 
 const pruneRequest = z.strictObject({ dryRun: z.boolean().default(false) });

@@ -1,4 +1,6 @@
 /** What of a node its HTTP interface shows and asks for. The node is one of these; a test may be another. */
+import type { Auditor } from '../audit/auditor.ts';
+import type { Scope } from '../core/scope.ts';
 import type { LacunaError } from '../errors.ts';
 import type { SyncOptions, SyncOutcome } from '../node.ts';
 import type { NodeEvents } from '../sync/events.ts';
@@ -22,6 +24,9 @@ export interface ServedNode {
   readonly store: ServedStore;
   readonly storeQueries: StoreService;
   readonly ingest: Pick<Ingest, 'examine' | 'append' | 'counts'>;
+  /** The topics that this node covers. */
+  readonly scope: Scope;
+  readonly auditor: { run: Auditor['run']; readonly history: Pick<Auditor['history'], 'entries'> };
   /** Bytes of all streams since the start. */
   traffic(): readonly TrafficRow[];
   /** How often each limit turned something away since the start. */

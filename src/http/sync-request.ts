@@ -10,7 +10,7 @@ export const syncRequest = z.strictObject({
   pubsubTopics: z.array(z.string()).optional(),
   contentTopics: z.array(z.string()).optional(),
   direction: z.enum(['pull', 'push', 'both']).optional(),
-  dialect: z.enum(['auto', 'native', 'waku']).optional(),
+  dialect: z.enum(['auto', 'native', 'waku', 'query']).optional(),
   dryRun: z.boolean().optional(),
   audit: z.boolean().optional(),
   messagesMax: z.number().int().positive().optional(),

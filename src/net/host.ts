@@ -38,10 +38,11 @@ import {
   withPeer,
 } from './addresses.ts';
 import { ByteBudget } from './byte-budget.ts';
+import { dialError } from './dial-error.ts';
 import { guardedMuxer, PeersByConnection } from './guarded-muxer.ts';
 import { Handshakes } from './handshakes.ts';
 import { heldMuxer } from './held-muxer.ts';
-import { PEERS, RECONCILIATION, SYNC, TRANSFER } from './protocols.ts';
+import { PEERS, RECONCILIATION, STORE_QUERY, SYNC, TRANSFER } from './protocols.ts';
 import { StreamChannel } from './stream-channel.ts';
 import { boundedWebSockets } from './web-sockets.ts';
 
@@ -261,12 +262,15 @@ export class Host {
 
   /** The peer at the end of a connection; what it is need not be asked where it has shown it. */
   async link(connection: Connection, speaksNative = false): Promise<PeerLink> {
+    const isLacuna = speaksNative || (await this.#agentOf(connection)).startsWith(`${AGENT}/`);
     return {
       peer: connection.remotePeer.toString(),
-      isLacuna: speaksNative || (await this.#agentOf(connection)).startsWith(`${AGENT}/`),
+      isLacuna,
+      reconciles: isLacuna || (await this.#mayReconcile(connection)),
       openSync: () => this.open(connection, SYNC, LIMITS.nativeFrameBytes),
       openReconciliation: () => this.open(connection, RECONCILIATION, LIMITS.reconciliationFrameBytes),
       openTransfer: () => this.open(connection, TRANSFER, LIMITS.transferFrameBytes),
+      openStoreQuery: () => this.open(connection, STORE_QUERY, LIMITS.storeQueryResponseBytes),
     };
   }
 
@@ -351,6 +355,16 @@ export class Host {
     return '';
   }
 
+  /** What it has told of itself says so, or does not say it: a peer is identified by now, if it ever is. */
+  async #mayReconcile(connection: Connection): Promise<boolean> {
+    try {
+      const { protocols } = await this.libp2p.peerStore.get(connection.remotePeer);
+      return protocols.includes(RECONCILIATION) || !protocols.includes(STORE_QUERY);
+    } catch {
+      return true;
+    }
+  }
+
   async #knownAgent(connection: Connection): Promise<string | undefined> {
     try {
       const peer = await this.libp2p.peerStore.get(connection.remotePeer);
@@ -372,23 +386,4 @@ function holdsPlace(gate: Gate, isTaken: boolean, peer: PeerId, connection: Mult
   }
   leave();
   return false;
-}
-
-/** libp2p says the same of many failures; what an operator needs is told apart by name and text. */
-function dialError(error: unknown, address: string): LacunaError {
-  const { message } = toLacunaError(error);
-  const names = errorNames(error);
-  if (names.includes('UnexpectedPeerError') || OTHER_IDENTITY.test(message)) {
-    return new LacunaError('PEER_IDENTITY', `another node answers at ${address}`, { cause: error });
-  }
-  return new LacunaError('PEER_UNREACHABLE', `${address}: ${message}`, { cause: error });
-}
-
-/** libp2p wraps what noise found into an error of its own and keeps the text only. */
-const OTHER_IDENTITY = /does not match expected remote identity key|expected peer|wrong peer/i;
-
-function errorNames(error: unknown): string[] {
-  if (!(error instanceof Error)) return [];
-  const inner = error instanceof AggregateError ? error.errors.flatMap(errorNames) : [];
-  return [error.name, ...inner, ...errorNames(error.cause)];
 }

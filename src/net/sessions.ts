@@ -2,13 +2,13 @@
 import { toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { Logger } from '../ports.ts';
-import type { Dialect } from '../sync/session.ts';
+import type { ServedDialect } from '../sync/session.ts';
 import type { Synchroniser } from '../sync/synchroniser.ts';
 import type { Host } from './host.ts';
 import { RECONCILIATION, SYNC } from './protocols.ts';
 import type { ClusterCheck } from './waku-metadata.ts';
 
-const PROTOCOLS: readonly (readonly [protocol: string, dialect: Dialect, frameBytesMax: number])[] = [
+const PROTOCOLS: readonly (readonly [protocol: string, dialect: ServedDialect, frameBytesMax: number])[] = [
   [SYNC, 'native', LIMITS.nativeFrameBytes],
   [RECONCILIATION, 'waku', LIMITS.reconciliationFrameBytes],
 ];

@@ -208,8 +208,9 @@ export class Scheduler {
       // speaks is known when a first session with it has ended: until then it is taken for a Lacuna.
       const isLong = atWork.every(({ startedMs }) => nowMs - startedMs >= LIMITS.gapShareMs);
       if (!isLong || atWork.length >= LIMITS.gapPeers) return undefined;
-      if (atWork.some(({ dialect }) => dialect === 'waku')) return undefined;
-      candidates = candidates.filter(({ dialect }) => dialect !== 'waku');
+      const isStock = ({ dialect }: Pick<Job, 'dialect'>): boolean => (dialect ?? 'native') !== 'native';
+      if (atWork.some(isStock)) return undefined;
+      candidates = candidates.filter((peer) => !isStock(peer));
     }
     const chosen = this.#chosen(candidates);
     if (chosen === undefined) {

@@ -1,13 +1,16 @@
 /** What every session is, whatever it speaks: what it is to cover, what came of it, and what the node must know of it. */
 import type { Interval } from '../core/interval.ts';
+import type { RangeIndex } from '../core/range-index.ts';
 import type { Scope } from '../core/scope.ts';
 import type { SyncIdList } from '../core/sync-id.ts';
 import type { ErrorCode } from '../errors.ts';
 
 export type Direction = 'pull' | 'push' | 'both';
 export type Role = 'initiator' | 'responder';
-/** A wire protocol that can reconcile. */
-export type Dialect = 'native' | 'waku';
+/** A wire protocol in which stores can be compared: two in which both sides speak, and one in which a peer is asked. */
+export type Dialect = ServedDialect | 'query';
+/** One in which a peer may open a session here. */
+export type ServedDialect = 'native' | 'waku';
 
 export interface SessionPlan {
   readonly scope: Scope;
@@ -21,8 +24,21 @@ export interface SessionPlan {
   readonly bytesMax?: number | undefined;
   /** Compare by the hash of every id under the session's key, however many there are. */
   readonly audit?: boolean | undefined;
+  /** Every id that differs is told, and nothing moves; of two Lacunas only. With `dryRun`. */
+  readonly listing?: Listing | undefined;
   /** Told now and then how far the session is. */
   readonly onProgress?: ((progress: SessionProgress) => void) | undefined;
+}
+
+/** Where the differences of a session go, each with its id. */
+export interface Listing {
+  /** The own ids of the scope: sessions with several peers compare with the same ones, whatever arrives meanwhile. */
+  readonly index: RangeIndex;
+  /**
+   * Told once, when both sides agree that these are all: ids here and not there, and there and not here, each in no
+   * order. Not told where a session came to its limits.
+   */
+  readonly onDifferences: (have: SyncIdList, need: SyncIdList) => void;
 }
 
 export interface SessionProgress {

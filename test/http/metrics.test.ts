@@ -5,6 +5,7 @@ import { NodeMetrics } from '../../src/http/metrics.ts';
 import { LIMITS } from '../../src/limits.ts';
 import { NOW_MS, samples } from '../sample-messages.ts';
 import {
+  auditEntry,
   clock,
   closedGap,
   gap,
@@ -83,6 +84,7 @@ describe('metrics', () => {
     expect(await values(metrics, 'session_duration_seconds_sum')).toMatchObject({ 'waku responder': 0.25 });
     expect(await values(metrics, 'messages_received_total')).toEqual({ '': 50 });
     expect(await values(metrics, 'messages_sent_total')).toEqual({ '': 5 });
+    ended({ takes: false, received: 0, sent: 0, refusals: {} });
     expect(await values(metrics, 'messages_missing_total')).toEqual({ '': 6 });
     expect(await values(metrics, 'messages_refused_total')).toEqual({ MESSAGE_EPHEMERAL: 10 });
   });
@@ -162,6 +164,28 @@ describe('metrics', () => {
       });
       expect(await values(metrics, 'limits_hit_total')).toEqual({ sessions: 3 });
     }
+  });
+
+  it('say what the last audit of each node found, and nothing of one that was not reached', async () => {
+    const node = new PlainNode();
+    const metrics = metricsOf(node);
+    expect(await values(metrics, 'audit_missing')).toEqual({});
+    const found = (ageMs: number, nodes: Record<string, number | undefined>): void => {
+      const rows = Object.entries(nodes).map(([peer, missing]) => ({
+        ...auditEntry.nodes[0]!,
+        peer,
+        missing: missing ?? 0,
+        code: missing === undefined ? ('PEER_UNREACHABLE' as const) : null,
+      }));
+      node.audits.push({ ...auditEntry, atMs: NOW_MS - ageMs, nodes: rows });
+    };
+    found(LIMITS.auditShownMs + 1, { gone: 9 });
+    found(10 * MINUTE_MS, { a: 3, b: 4, c: 5 });
+    found(MINUTE_MS, { a: 0, c: undefined });
+    expect(await values(metrics, 'audit_missing')).toEqual({ a: 0, b: 4 });
+    expect(await values(metrics, 'audit_late')).toEqual({ a: 1, b: 1 });
+    expect(await values(metrics, 'audit_node_up')).toEqual({ a: 1, b: 1, c: 0 });
+    expect(await values(metrics, 'audit_last_run_seconds')).toEqual({ a: 60, b: 600, c: 60 });
   });
 
   it('count faults and what retention removes', async () => {

@@ -1,5 +1,7 @@
 /** A node that is all said and nothing done: what it shows over HTTP is what the test puts in. */
 
+import type { AuditEntry } from '../../src/audit/history.ts';
+import { EVERYTHING } from '../../src/core/scope.ts';
 import { SyncIdList } from '../../src/core/sync-id.ts';
 import { LacunaError } from '../../src/errors.ts';
 import type { ServedNode, ServedStore } from '../../src/http/served-node.ts';
@@ -53,6 +55,16 @@ export const knownPeer: KnownPeer = {
   lastCode: undefined,
   retryAtMs: undefined,
   skewMs: -1_500,
+};
+
+export const auditEntry: AuditEntry = {
+  atMs: NOW_MS - MINUTE_MS,
+  durationMs: 900,
+  sinceNs: 0n,
+  untilNs: NOW_NS,
+  existing: 100,
+  agree: false,
+  nodes: [{ peer: 'node-a', address: null, missing: 3, late: 1, unknownRows: 0, code: null, bytes: 0 }],
 };
 
 export function sessionResult(given: Partial<SessionResult> = {}): SessionResult {
@@ -142,6 +154,18 @@ export class PlainNode implements ServedNode {
     return { list: () => this.known };
   }
 
+  readonly scope = EVERYTHING;
+  readonly audits: AuditEntry[] = [];
+
+  get auditor(): ServedNode['auditor'] {
+    return {
+      run: async () => {
+        throw new LacunaError('SESSION_BUSY', 'two audits run');
+      },
+      history: { entries: async () => this.audits },
+    };
+  }
+
   traffic(): readonly TrafficRow[] {
     return this.streams;
   }
@@ -217,6 +241,8 @@ export async function tellEverything(node: PlainNode): Promise<void> {
   node.known.push(knownPeer);
   node.limits['sessions'] = 1;
   node.streams.push({ protocol: 'native', direction: 'in', topicClass: 'default', bytes: 1 });
+  // Whatever the clock is that it is looked at by, this one is new.
+  node.audits.push({ ...auditEntry, atMs: Date.now() });
   node.memory.writable = false;
   await node.ingest.append(samples(1)).catch(() => undefined);
   const fault = new LacunaError('STORE_FAULT', 'for the test');

@@ -8,6 +8,7 @@ import { formatTimeNs, nsFromMs } from '../../src/time.ts';
 import { NOW_MS, NOW_NS } from '../sample-messages.ts';
 import { ask, begin, refusal, serve } from './asking.ts';
 import {
+  auditEntry,
   clock,
   closedGap,
   gap,
@@ -196,6 +197,32 @@ describe('counts', () => {
 });
 
 describe('what a node can be asked to do', () => {
+  it('is to audit, in words that mean something, and when there is room for it', async () => {
+    const node = new PlainNode();
+    const url = await shown(node);
+    const peers = ['/ip4/127.0.0.1/tcp/1/p2p/peer-a'];
+    expect(await refusal(url, '/api/v1/audit', post({ peers }))).toEqual([429, 'SESSION_BUSY']);
+    const wrong = [
+      {},
+      { peers: [] },
+      { peers: Array.from({ length: LIMITS.auditNodes + 1 }, () => peers[0]) },
+      { peers, bucket: 'often' },
+      { peers, bucket: '0s' },
+      { peers, bucket: '-1h' },
+      { peers, late: 'soon' },
+      { peers, since: 'yesterday' },
+      { peers, push: true },
+      { peers, repair: 'yes' },
+      { peers, more: 1 },
+      null,
+    ];
+    for (const body of wrong) expect(await refusal(url, '/api/v1/audit', post(body))).toEqual([400, 'USAGE']);
+    node.audits.push(auditEntry);
+    expect((await ask(url, '/api/v1/audits')).json).toMatchObject({
+      rows: [{ at: at(auditEntry.atMs).replace('Z', '.000Z'), total: 100, agree: false }],
+    });
+  });
+
   it('is to prune, and to say what that would remove', async () => {
     const node = new PlainNode();
     const url = await shown(node);
@@ -211,7 +238,7 @@ describe('what a node can be asked to do', () => {
   it('is no more than a small request', async () => {
     const url = await shown(new PlainNode());
     const body = ' '.repeat(LIMITS.httpCommandBytes + 1);
-    for (const path of ['/api/v1/prune', '/api/v1/sync']) {
+    for (const path of ['/api/v1/prune', '/api/v1/sync', '/api/v1/audit']) {
       expect(await refusal(url, path, { method: 'POST', body })).toEqual([413, 'HTTP_BODY_TOO_LARGE']);
     }
   });

@@ -161,6 +161,8 @@ export class SimNode {
         open((there, channel) => there.both.serve('native', there.linkTo(party), channel)),
       openReconciliation: nobody,
       openTransfer: nobody,
+      openStoreQuery: nobody,
+      reconciles: true,
     };
   }
 }

@@ -4,11 +4,14 @@ import { LacunaError } from '../../src/errors.ts';
 import type { Clock, FrameChannel, PeerLink, Random, StoredMessage } from '../../src/ports.ts';
 import { Budgets } from '../../src/sync/budgets.ts';
 import { Ingest } from '../../src/sync/ingest.ts';
+import type { Comparison } from '../../src/sync/ledger.ts';
 import { LimitCounts } from '../../src/sync/limit-counts.ts';
 import { Agreements } from '../../src/sync/native/agreements.ts';
 import type { GapsWithin } from '../../src/sync/native/greeting.ts';
 import { NativeSynchroniser } from '../../src/sync/native/synchroniser.ts';
 import { Pace } from '../../src/sync/pace.ts';
+import { RequestPace } from '../../src/sync/query/request-pace.ts';
+import { QuerySynchroniser } from '../../src/sync/query/synchroniser.ts';
 import type { SessionPlan, SessionResult } from '../../src/sync/session.ts';
 import { SessionRunner } from '../../src/sync/session-runner.ts';
 import { SessionTable } from '../../src/sync/session-table.ts';
@@ -30,6 +33,10 @@ export const WAKU_ONLY = {
   openSync: async (): Promise<FrameChannel> => {
     throw new LacunaError('PEER_PROTOCOL', 'it speaks the Waku wire alone');
   },
+  openStoreQuery: async (): Promise<FrameChannel> => {
+    throw new LacunaError('PEER_PROTOCOL', 'it answers no store queries');
+  },
+  reconciles: true,
 };
 
 /** The hour of the sample messages. */
@@ -76,6 +83,9 @@ export class Party {
   readonly receiver: TransferReceiver;
   readonly synchroniser: WakuSynchroniser;
   readonly native: NativeSynchroniser;
+  readonly query: QuerySynchroniser;
+  /** Parts of windows that its query sessions told of while they ran. */
+  readonly compared: Comparison[] = [];
   /** What serves those who open sessions with it. */
   readonly both: Synchroniser;
   readonly counts = new LimitCounts();
@@ -145,7 +155,20 @@ export class Party {
       upload,
       download,
     });
-    this.both = new Synchroniser(this.native, this.synchroniser, budgets);
+    this.query = new QuerySynchroniser({
+      runner,
+      store,
+      ingest,
+      strikes,
+      clock,
+      random,
+      sha256: systemSha256,
+      pace: new RequestPace(clock),
+      download,
+      traffic: this.traffic.of('query'),
+      onCompared: (comparison) => this.compared.push(comparison),
+    });
+    this.both = new Synchroniser(this.native, this.synchroniser, this.query, budgets);
   }
 
   /** The other party as this one sees it: a Lacuna, or a stock node. The other one always sees a Lacuna. */
@@ -162,6 +185,8 @@ export class Party {
       openReconciliation: async () =>
         open((channel) => other.both.serve('waku', other.linkTo(this), channel)),
       openTransfer: async () => open((channel) => other.receiver.receive(this.name, channel)),
+      openStoreQuery: WAKU_ONLY.openStoreQuery,
+      reconciles: true,
     };
   }
 

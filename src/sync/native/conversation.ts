@@ -65,6 +65,8 @@ export class Conversation {
   readonly #demand: Demand | undefined;
   /** Until both know that nothing more is to be found; it holds on to the ids of the whole window. */
   #reconciler: NativeReconciler | undefined;
+  /** What both sides have that the other lacks, where that is to be told. */
+  readonly #lists: { readonly have: SyncIdList; readonly need: SyncIdList } | undefined;
   #awaitsPayload = false;
   #theirOver: OverFrame | undefined;
   #isResultSent = false;
@@ -84,6 +86,8 @@ export class Conversation {
       policy: { ...NATIVE_POLICY, foundIdsMax: Math.min(NATIVE_POLICY.foundIdsMax, session.idsLeft()) },
       random: (below) => random.below(below),
     });
+    const isListing = session.plan.listing !== undefined;
+    this.#lists = isListing ? { have: new SyncIdList(), need: new SyncIdList() } : undefined;
     this.#supply = terms.gives ? this.#makeSupply() : undefined;
     this.#demand = terms.takes ? this.#makeDemand() : undefined;
     session.heldIds = () => (this.#supply?.held ?? 0) + (this.#demand?.held ?? 0);
@@ -109,6 +113,8 @@ export class Conversation {
       }
       await within(outlet.flush(), signal);
       await channel.close();
+      if (this.#lists !== undefined && session.agreed)
+        session.plan.listing?.onDifferences(this.#lists.have, this.#lists.need);
     } finally {
       session.bytesSent += outlet.sentBytes;
       // What is on its way to the disk counts, and nobody else need ask for it.
@@ -171,6 +177,7 @@ export class Conversation {
       windowBytes: LIMITS.nativeWindowBytes,
       messagesMax: session.plan.messagesMax,
       bytesMax: session.plan.bytesMax,
+      listed: this.#lists?.need,
       onDelivered: (messages) => traffic.messagesReceived(messages),
       onArrived: (stored, known) => {
         session.received += stored;
@@ -253,8 +260,17 @@ export class Conversation {
     session.need = reconciler.needCount;
     if (reply !== undefined) this.#say({ kind: 'payload', payload: reply });
     this.#supply?.add(have);
+    this.#list(have);
     const { state } = reconciler;
     if (state === 'agreed' || state === 'incomplete') this.#settleReconciliation(state);
+  }
+
+  #list(have: SyncIdList): void {
+    if (this.#lists === undefined) return;
+    if (this.#lists.have.count + have.count > LIMITS.listedIds) {
+      throw new LacunaError('SESSION_BUDGET', 'more ids differ than one session tells of');
+    }
+    this.#lists.have.pushRows(have.words, 0, have.count);
   }
 
   #step(reconciler: NativeReconciler, payload: NativePayload): NativeStep {

@@ -32,6 +32,8 @@ export interface DemandInit {
   readonly windowBytes: number;
   readonly messagesMax: number | undefined;
   readonly bytesMax: number | undefined;
+  /** Where all ids that are offered are put down; nothing is asked for then. */
+  readonly listed: SyncIdList | undefined;
   /** Told of what was brought, before it is looked at. */
   readonly onDelivered: (messages: readonly Uint8Array[]) => void;
   readonly onArrived: (stored: number, known: number) => void;
@@ -235,7 +237,7 @@ export class Demand implements Claimant {
 
   /** Asks for ids of a page, at most so many; returns how many. */
   #decide(page: OfferedPage, countMax: number): number {
-    const { store, claims, outlet } = this.#init;
+    const { store, claims, outlet, listed } = this.#init;
     const from = page.next;
     const bits = new Uint8Array(Math.ceil((page.count - from) / 8));
     let wanted = 0;
@@ -243,7 +245,10 @@ export class Demand implements Claimant {
     for (let row = from; row < page.count && wanted < countMax; row++) {
       page.next = row + 1;
       if (!page.isOpen(row)) continue;
-      if (store.knows(page.id(row))) {
+      if (listed !== undefined) {
+        page.decline(row);
+        this.#list(listed, page.words, row * ID_WORDS);
+      } else if (store.knows(page.id(row))) {
         page.decline(row);
         this.#init.onArrived(0, 1);
       } else if (this.#isFull) {
@@ -270,6 +275,13 @@ export class Demand implements Claimant {
       this.#asked += wanted;
     }
     return wanted;
+  }
+
+  #list(listed: SyncIdList, words: Uint32Array, offset: number): void {
+    if (listed.count >= LIMITS.listedIds) {
+      throw new LacunaError('SESSION_BUDGET', 'more ids differ than one session tells of');
+    }
+    listed.push(words, offset);
   }
 
   /** Others were asked for all that is left: what they do not bring in time is asked for here too. */

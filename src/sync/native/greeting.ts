@@ -53,12 +53,13 @@ export interface OwnState {
 export type GapsWithin = (scope: Scope, window: Interval) => readonly Interval[];
 
 export function helloOf(plan: SessionPlan, own: OwnState, random: Random): HelloFrame {
-  const { scope, sinceNs, untilNs, direction, dryRun, audit, messagesMax, bytesMax } = plan;
+  const { scope, sinceNs, untilNs, direction, dryRun, audit, listing, messagesMax, bytesMax } = plan;
   return {
     kind: 'hello',
     features: FEATURE_AUDIT,
     gives: direction !== 'pull' && !dryRun,
-    takes: direction !== 'push' && !dryRun,
+    // Who lists takes offers, and wants nothing of them.
+    takes: direction !== 'push' && (!dryRun || listing !== undefined),
     audit: audit ?? false,
     sinceNs,
     untilNs,

@@ -3,7 +3,7 @@
  * as links and channels.
  */
 import type { Interval } from '../../core/interval.ts';
-import type { Scope } from '../../core/scope.ts';
+import { type Scope, sameScope } from '../../core/scope.ts';
 import { type ErrorCode, LacunaError, toLacunaError } from '../../errors.ts';
 import { LIMITS } from '../../limits.ts';
 import type { Clock, FrameChannel, MessageStore, PeerLink, Random } from '../../ports.ts';
@@ -174,10 +174,18 @@ export class NativeSynchroniser {
     signal: AbortSignal,
   ): Promise<void> {
     const { agreements, upload, download, clock, ...own } = this.#init;
-    const { scope, sinceNs, untilNs, takes, keyed } = terms;
+    const { scope, sinceNs, untilNs, keyed } = terms;
+    const { listing } = session.plan;
+    const takes = terms.takes && listing === undefined;
     const peerSkewMs = terms.theirClockMs - clock.nowMs();
     Object.assign(session, { scope, sinceNs, untilNs, takes, peerGaps: terms.theirGaps, peerSkewMs });
-    const index = await within(own.store.index(scope, sinceNs, untilNs), signal);
+    if (listing !== undefined && !sameScope(scope, session.plan.scope)) {
+      throw new LacunaError('SESSION_SCOPE', 'the peer covers only some of the topics that are compared');
+    }
+    if (listing !== undefined && !terms.takes) {
+      throw new LacunaError('WIRE_FIELD_INVALID', 'a peer that offers nothing does not say what it has');
+    }
+    const index = listing?.index ?? (await within(own.store.index(scope, sinceNs, untilNs), signal));
     const conversation = new Conversation({
       ...own,
       clock,
