@@ -1,6 +1,7 @@
 /** What of a node its HTTP interface shows and asks for. The node is one of these; a test may be another. */
 import type { LacunaError } from '../errors.ts';
 import type { SyncOptions, SyncOutcome } from '../node.ts';
+import type { MessageCounter, MessageFacts } from '../ports.ts';
 import type { NodeEvents } from '../sync/events.ts';
 import type { LedgerView } from '../sync/gap-json.ts';
 import type { Ingest } from '../sync/ingest.ts';
@@ -19,6 +20,8 @@ export interface ServedNode {
   readonly ledger: LedgerView;
   readonly peers: { list(): readonly KnownPeer[] };
   readonly store: ServedStore;
+  /** What is missed and was asked for, by `0x…` hash; without it nothing is. */
+  readonly missing?: { find(messageHash: string): MissingMessage | undefined };
   readonly ingest: Pick<Ingest, 'examine' | 'append' | 'counts'>;
   /** Bytes of all streams since the start. */
   traffic(): readonly TrafficRow[];
@@ -27,7 +30,7 @@ export interface ServedNode {
   syncAll(addresses: readonly string[], options: SyncOptions): Promise<SyncOutcome[]>;
 }
 
-export interface ServedStore extends CountedStore {
+export interface ServedStore extends CountedStore, ExplainedStore {
   readonly count: number;
   readonly writable: boolean;
   readonly fault: LacunaError | undefined;
@@ -39,8 +42,25 @@ export interface ServedStore extends CountedStore {
   };
 }
 
-/** A store whose messages can be gone through in order. */
+/** A store that says what it knows of a message. */
+export interface ExplainedStore {
+  /** Undefined when nothing is known. */
+  facts(hash: Uint8Array, stop?: AbortSignal): Promise<MessageFacts | undefined>;
+}
+
+/** A message that peers named and did not bring. */
+export interface MissingMessage {
+  /** ns since 1970. */
+  readonly timestamp: bigint;
+  /** When a peer first named it. */
+  readonly sinceMs: number;
+  /** Who was asked for it; the last one last. */
+  readonly askedPeers: readonly string[];
+}
+
+/** A store whose messages can be gone through in order; most counts its index answers. */
 export interface CountedStore {
+  readonly counter?: MessageCounter;
   countBetween(sinceNs: bigint, untilNs: bigint): number;
   scan(
     sinceNs: bigint,

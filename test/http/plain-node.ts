@@ -177,6 +177,10 @@ export class PlainStore implements ServedStore {
     };
   }
 
+  async facts(): Promise<undefined> {
+    return undefined;
+  }
+
   countBetween(): number {
     return this.count;
   }
