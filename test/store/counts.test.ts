@@ -182,7 +182,7 @@ describe('counts', () => {
             await store.close();
           }),
       ),
-      { numRuns: 25 },
+      { numRuns: 12 },
     );
   });
 
