@@ -60,7 +60,7 @@ export interface MissingMessage {
 
 /** A store whose messages can be gone through in order; most counts its index answers. */
 export interface CountedStore {
-  readonly counter?: MessageCounter;
+  readonly counter?: MessageCounter | undefined;
   countBetween(sinceNs: bigint, untilNs: bigint): number;
   scan(
     sinceNs: bigint,

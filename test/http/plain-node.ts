@@ -3,6 +3,7 @@
 import { SyncIdList } from '../../src/core/sync-id.ts';
 import { LacunaError } from '../../src/errors.ts';
 import type { ServedNode, ServedStore } from '../../src/http/served-node.ts';
+import type { MessageCounter, MessageFacts } from '../../src/ports.ts';
 import { type NodeEvent, NodeEvents } from '../../src/sync/events.ts';
 import type { ClosedGap, Gap, Verification } from '../../src/sync/gap.ts';
 import { Ingest } from '../../src/sync/ingest.ts';
@@ -105,6 +106,7 @@ export class PlainNode implements ServedNode {
   readonly addresses: string[] = [];
   state: ServedNode['state'] = 'serving';
   connections = 1;
+  missing: NonNullable<ServedNode['missing']> = { find: () => undefined };
   readonly events = new NodeEvents();
   readonly running: RunningSession[] = [];
   readonly open: Gap[] = [];
@@ -153,6 +155,9 @@ export class PlainStore implements ServedStore {
   quarantined = 0;
   lost = 0;
   readonly passes: boolean[] = [];
+  /** What is known of any message. */
+  known: MessageFacts | undefined;
+  counter: MessageCounter | undefined;
   /** A scan waits for it before each message. */
   gate: Promise<void> = Promise.resolve();
   scanning = 0;
@@ -177,8 +182,11 @@ export class PlainStore implements ServedStore {
     };
   }
 
-  async facts(): Promise<undefined> {
-    return undefined;
+  async facts(): Promise<MessageFacts | undefined> {
+    this.scanning += 1;
+    await this.gate;
+    this.scanning -= 1;
+    return this.known;
   }
 
   countBetween(): number {
