@@ -23,6 +23,7 @@ import {
 } from '../../src/store/keys.ts';
 import type { LevelMessageStore } from '../../src/store/message-store.ts';
 import { encodeHeader, encodeHourCount } from '../../src/store/page-codec.ts';
+import { RecordingLogger } from '../recording-logger.ts';
 import { CHAT, messageOf, NOTES, NOW_NS, SHARD_0, SHARD_1, samples, stored } from '../sample-messages.ts';
 import { temporaryFolder, withFolder } from '../temporary-folder.ts';
 import { faultyDatabase } from './fault-injection.ts';
@@ -95,7 +96,10 @@ const message = fc
   .map((init) => stored([messageOf(init)])[0]!);
 const window = fc.tuple(timeNs, timeNs).map(([sinceNs, untilNs]) => ({ ...ALL, sinceNs, untilNs }));
 const step = fc.oneof(
-  fc.record({ do: fc.constant('append' as const), messages: fc.array(message, { maxLength: 25 }) }),
+  fc.record({
+    do: fc.constant('append' as const),
+    messages: fc.array(message, { maxLength: 25, size: 'max' }),
+  }),
   fc.record({ do: fc.constant('remove' as const), at: fc.array(fc.nat(), { maxLength: 8 }) }),
   fc.record({ do: fc.constant('prune' as const) }),
   fc.record({
@@ -122,6 +126,7 @@ describe('counts', () => {
         (steps, windows) =>
           withFolder(async (folder) => {
             let fails: 'lost' | 'kept' | undefined;
+            let log = new RecordingLogger();
             const open = async () => {
               const faulty = faultyDatabase();
               const openDatabase: typeof Database.open = async (...given) => {
@@ -135,11 +140,13 @@ describe('counts', () => {
                 };
                 return database;
               };
+              log = new RecordingLogger();
               return await openStore(folder, {
+                log,
                 index,
                 openDatabase,
                 clock: hurriedClock,
-                retention: ['capacity:40'],
+                retention: ['capacity:5'],
               });
             };
             let store = await open();
@@ -164,6 +171,8 @@ describe('counts', () => {
                 else {
                   await (each.how === 'close' ? store.close() : abandon(store));
                   store = await open();
+                  // What was written was right: it did not have to be made anew.
+                  expect(log.codes('warn')).not.toContain('INDEX_REBUILT');
                 }
               } else {
                 fails = each.fault;
