@@ -188,6 +188,10 @@ describe('counts', () => {
             }
             expect(store.count).toBe(held.size);
             await expectCounts(store, [...held.values()], [ALL, ...windows]);
+            await abandon(store);
+            store = await open();
+            expect(log.codes('warn')).not.toContain('INDEX_REBUILT');
+            await expectCounts(store, [...held.values()], [ALL]);
             await store.close();
           }),
       ),
