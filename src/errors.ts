@@ -39,6 +39,8 @@ export const ERROR_CODES = {
   STORE_DAMAGED: 'Run `lacuna verify --repair`; what is lost can be fetched from peers with `lacuna sync`.',
   STORE_FAULT: 'Nothing is written until the store was reopened, or its index built anew; try again shortly.',
   STORE_CLOSED: 'The store is closed.',
+  MESSAGE_UNKNOWN:
+    'It never came here, or is older than what is kept; `lacuna gaps` says where messages may be missing.',
   STORE_BUSY: 'More is waiting to be written than the limit; try again shortly.',
   // A query of the history
   QUERY_CURSOR: 'Nothing is known of the message that the cursor names: ask by time, or from the beginning.',
@@ -83,7 +85,7 @@ export const ERROR_CODES = {
   HTTP_UNAUTHORIZED: 'The node asks for its token: name it with --http-token-file, or LACUNA_HTTP_TOKEN.',
   HTTP_FORBIDDEN: 'Requests are taken from this machine only, and not from web pages.',
   HTTP_BODY_TOO_LARGE: 'The body is over the limit; send fewer messages at once.',
-  HTTP_BUSY: 'The limit of event streams or counts is reached; end one, or try again shortly.',
+  HTTP_BUSY: 'The limit of event streams, counts or explanations is reached; end one, or try again shortly.',
   NODE_STARTING: 'The node does not serve yet; try again shortly.',
   NODE_STOPPING: 'The node is being stopped.',
   INTERNAL: 'This is a defect of Lacuna: please report it with the log.',

@@ -312,6 +312,8 @@ export const LIMITS = {
   /** What is looked up at once, and as much again ahead of it. */
   readBatchBytes: 512 * KIB,
   iteratorBytes: 1 * MIB,
+  /** Ways by which messages came, each with its peer, that are told apart; beyond it the peer is not told. */
+  origins: 10_000,
   /** A record beside the messages. */
   recordNameBytes: 256,
   recordBytes: 64 * KIB,
@@ -331,6 +333,10 @@ export const LIMITS = {
   indexSymbolChanges: 4_096,
   /** Pubsub topics that are counted; with more, each scope is put together from the lists of its topics. */
   indexTopics: 4_096,
+  /** The same of content topics; with more, counting by them walks through the entries of the messages. */
+  indexContentTopics: 16_384,
+  /** Characters of the names of topics that are remembered, so that they are not read again. */
+  topicNamesLength: 1 * MIB,
   /** Ids that a batch of a rebuild writes, and how often it tells how far it is. */
   indexRebuildIds: 16_384,
   indexProgressMs: 5_000,
@@ -378,10 +384,14 @@ export const LIMITS = {
   httpCounts: 2,
   httpQueries: 8,
   httpCountRows: 20_000,
+  /** Messages that are explained at one time: a hash that is not here is looked for among those that were pruned. */
+  httpExplanations: 2,
   /** Sessions that are remembered after their end, to be shown. */
   sessionsShown: 100,
-  /** Scopes that a metric tells apart, and the characters of one. */
+  /** Scopes that a metric tells apart, and the characters of one, or of a topic. */
   metricScopes: 16,
+  /** Pubsub topics that a metric tells apart: those with the most messages. */
+  metricTopics: 16,
   metricScopeLength: 200,
 } as const;
 

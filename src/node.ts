@@ -26,6 +26,7 @@ import { Ingest } from './sync/ingest.ts';
 import type { PeerSource } from './sync/known-peer.ts';
 import type { Ledger } from './sync/ledger.ts';
 import { LimitCounts } from './sync/limit-counts.ts';
+import type { MissingBook } from './sync/missing-book.ts';
 import { Agreements } from './sync/native/agreements.ts';
 import { NativeSynchroniser } from './sync/native/synchroniser.ts';
 import { Pace } from './sync/pace.ts';
@@ -103,6 +104,8 @@ export class LacunaNode {
   readonly strikes: Strikes;
   readonly sessions: SessionTable;
   readonly events: NodeEvents;
+  /** What peers named and did not bring. */
+  readonly missing: MissingBook;
   /** Answers queries of its history. */
   readonly storeQueries: StoreService;
   /** Compares this node with others, and remembers what came of it. */
@@ -149,6 +152,7 @@ export class LacunaNode {
       events.emit({ event: 'session', result, error });
     };
     const runner = new SessionRunner({ sessions, strikes, store, clock, log, onSession });
+    this.missing = runner.missing;
     const upload = new Pace(clock, config.uploadRate?.all, config.uploadRate?.topics);
     const download = new Pace(clock, config.downloadRate?.all, config.downloadRate?.topics);
     const native = new NativeSynchroniser({

@@ -72,6 +72,33 @@ export interface StoredMessage {
   readonly contentTopic: string;
 }
 
+/** By which way messages came. */
+export type Arrival =
+  | { readonly path: 'import' | 'http' }
+  | {
+      readonly path: 'session';
+      readonly dialect: 'native' | 'waku' | 'query';
+      /** Of this node. */
+      readonly role: 'initiator' | 'responder';
+      /** Undefined where more peers have brought messages than are told apart. */
+      readonly peer: string | undefined;
+    };
+
+/** What a store knows of one message. */
+export interface MessageFacts {
+  readonly id: Uint32Array;
+  /** Here; set aside as damaged; or removed by retention, and not to be fetched again. */
+  readonly state: 'stored' | 'quarantined' | 'pruned';
+  /** Of a message that is here. */
+  readonly message:
+    | { readonly pubsubTopic: string; readonly contentTopic: string; readonly bytes: number }
+    | undefined;
+  /** Of a message that is here, where it is known. */
+  readonly arrival: { readonly atMs: number; readonly by: Arrival | undefined } | undefined;
+  /** Damaged bytes of it are set aside, whatever it is now. */
+  readonly hasDamagedCopy: boolean;
+}
+
 export interface AppendResult {
   readonly stored: number;
   readonly duplicate: number;
@@ -80,7 +107,7 @@ export interface AppendResult {
 /** What the sync protocol needs of a message store. */
 export interface MessageStore {
   /** Resolves when all are on the disk. Throws STORE_FAULT, STORE_BUSY, STORE_CLOSED. */
-  append(messages: readonly StoredMessage[]): Promise<AppendResult>;
+  append(messages: readonly StoredMessage[], arrival?: Arrival): Promise<AppendResult>;
   has(id: Uint32Array): boolean;
   /** It is here, or was pruned and is not to be fetched again. */
   knows(id: Uint32Array): boolean;
@@ -95,6 +122,45 @@ export interface MessageStore {
   /** The same, many at a time: one array after the other, none of them empty. */
   readMany(ids: SyncIdList): AsyncIterable<readonly Uint8Array[]>;
   readonly writable: boolean;
+}
+
+export interface CountOrder {
+  /** The window `[sinceNs, untilNs)`. */
+  readonly sinceNs: bigint;
+  readonly untilNs: bigint;
+  /** One row for all where it is left out. */
+  readonly by?: 'hour' | 'day' | 'pubsub-topic' | 'content-topic' | undefined;
+  readonly rowsMax: number;
+  /** Told how many of the messages that have to be looked at were, and of how many. */
+  readonly onProgress?: ((done: number, expected: number) => void) | undefined;
+  readonly stop?: AbortSignal | undefined;
+}
+
+export interface CountRow {
+  readonly bucket: string;
+  readonly messages: number;
+  /** As they lie in the store and travel to peers. */
+  readonly bytes: number;
+}
+
+export interface Counted {
+  /** In the order of their buckets; none of them empty. */
+  readonly rows: readonly CountRow[];
+  readonly total: number;
+  readonly bytes: number;
+}
+
+/** Counts by an index, without going through the messages. */
+export interface MessageCounter {
+  /**
+   * Exact; undefined where the index cannot tell. Throws USAGE for more than `rowsMax` rows; SESSION_ABORTED;
+   * STORE_DAMAGED, STORE_CLOSED.
+   */
+  count(order: CountOrder): Promise<Counted | undefined>;
+  /** The pubsub topics with the most messages, as far as they are counted. */
+  largestTopics(most: number): Promise<readonly CountRow[]>;
+  /** Of all messages; undefined while they are not counted. */
+  readonly bytes: number | undefined;
 }
 
 /** A question to the history of a store, answered a page at a time. */

@@ -64,3 +64,11 @@ export function formatTimeNs(timeNs: bigint): string {
 export function nsFromMs(ms: number): bigint {
   return BigInt(Math.round(ms)) * NS_PER_MS;
 }
+
+export const HOUR_NS = 3_600_000_000_000n;
+const HOUR_MS = 3_600_000;
+
+/** The hour since 1970 as `2026-11-21T15:00:00Z`. */
+export function hourText(hour: number): string {
+  return `${new Date(hour * HOUR_MS).toISOString().slice(0, 19)}Z`;
+}

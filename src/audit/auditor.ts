@@ -37,7 +37,7 @@ export interface AuditorInit {
     dialect: 'native' | 'waku',
     stop: AbortSignal,
   ) => Promise<SessionResult>;
-  readonly clientOf: (link: PeerLink) => Pick<StoreClient, 'pages' | 'lookUp' | 'tally'>;
+  readonly clientOf: (link: PeerLink) => Pick<StoreClient, 'pages' | 'lookUp' | 'peer' | 'tally'>;
   /** Fires when the node stops. */
   readonly stop: AbortSignal;
 }
@@ -48,7 +48,7 @@ interface Looked {
   readonly peer: string;
   readonly look: Look;
   readonly link: PeerLink | undefined;
-  readonly client: Pick<StoreClient, 'pages' | 'lookUp' | 'tally'> | undefined;
+  readonly client: Pick<StoreClient, 'pages' | 'lookUp' | 'peer' | 'tally'> | undefined;
   readonly error: LacunaError | undefined;
   readonly durationMs: number;
 }

@@ -17,7 +17,7 @@ export interface LookInit {
   readonly link: PeerLink;
   /** Compares with a Lacuna. Rejects with PEER_PROTOCOL where it does not speak the dialect. */
   readonly compare: (link: PeerLink, plan: SessionPlan, stop: AbortSignal) => Promise<SessionResult>;
-  readonly client: Pick<StoreClient, 'pages' | 'lookUp' | 'tally'>;
+  readonly client: Pick<StoreClient, 'pages' | 'lookUp' | 'peer' | 'tally'>;
   readonly index: RangeIndex;
   readonly scope: Scope;
   readonly window: Interval;

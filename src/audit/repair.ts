@@ -14,7 +14,7 @@ export interface RepairPartner {
   readonly node: AuditedNode;
   readonly view: NodeView;
   readonly link: PeerLink;
-  readonly client: Pick<StoreClient, 'lookUp'>;
+  readonly client: Pick<StoreClient, 'lookUp' | 'peer'>;
 }
 
 export interface RepairInit {
@@ -83,6 +83,7 @@ async function fetchAll(
 ): Promise<{ received: number; sent: number; refused: number }> {
   const moved = { received: 0, sent: 0, refused: 0 };
   const hashes = Array.from({ length: ids.count }, (_, row) => hashOf(ids.at(row)));
+  const arrival = { path: 'session', dialect: 'query', role: 'initiator', peer: client.peer } as const;
   for await (const { messages } of client.lookUp(hashes, { includeData: true, stop })) {
     const admitted: StoredMessage[] = [];
     for (const { encoded } of messages) {
@@ -90,7 +91,7 @@ async function fetchAll(
       if ('refused' in admission) moved.refused += 1;
       else admitted.push(admission.stored);
     }
-    moved.received += (await ingest.append(admitted)).stored;
+    moved.received += (await ingest.append(admitted, arrival)).stored;
   }
   return moved;
 }

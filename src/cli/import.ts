@@ -153,7 +153,7 @@ async function openTarget(context: Context): Promise<{ append: Append; close: ()
   const node = await runningNode(context.config);
   if (node !== undefined) return { append: (batch) => node.ingest(batch), close: async () => undefined };
   const store = await openStore(context, true);
-  return { append: (batch) => store.append(batch), close: () => store.close() };
+  return { append: (batch) => store.append(batch, { path: 'import' }), close: () => store.close() };
 }
 
 interface Source {

@@ -35,7 +35,7 @@ export async function withdrawHttp(directory: string): Promise<void> {
 
 export interface RunningNode {
   readonly url: string;
-  /** Stores messages; resolves when they are on the disk there. */
+  /** Imports messages; resolves when they are on the disk there. */
   ingest(messages: readonly StoredMessage[]): Promise<AppendResult>;
   post(path: string, body: unknown): Promise<unknown>;
   get(path: string): Promise<unknown>;
@@ -62,7 +62,7 @@ export async function runningNode(settings: RunningNodeSettings): Promise<Runnin
     async ingest(messages) {
       const result = { stored: 0, duplicate: 0 };
       for (const body of bodies(messages)) {
-        const answer = appendResult.parse(await request('POST', '/store/v1/messages', body));
+        const answer = appendResult.parse(await request('POST', '/store/v1/messages?via=import', body));
         result.stored += answer.stored;
         result.duplicate += answer.duplicate;
       }

@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { TIMESTAMP_MAX } from '../core/sync-id.ts';
 import { LacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
-import { parseTimeNs } from '../time.ts';
+import type { CountOrder } from '../ports.ts';
+import { HOUR_NS, hourText, parseTimeNs } from '../time.ts';
 import type { MessageView } from '../wire/waku-message.ts';
 import { readQuery } from './query.ts';
 import type { CountedStore } from './served-node.ts';
@@ -18,23 +19,19 @@ export const countsSchema = z.object({
 });
 export type Counts = z.infer<typeof countsSchema>;
 
-export interface CountOptions {
-  readonly sinceNs: bigint;
-  readonly untilNs: bigint;
-  /** One bucket for all where it is left out. */
-  readonly by?: Bucket | undefined;
-  readonly rowsMax: number;
-  readonly onProgress?: (done: number, expected: number) => void;
-  readonly stop?: AbortSignal;
+/**
+ * By the index, or where that cannot tell by going through the messages of the window, each checked. Bytes are those
+ * of messages as they lie in the store and travel to peers.
+ *
+ * @throws LacunaError USAGE for more than `rowsMax` buckets; SESSION_ABORTED; STORE_DAMAGED, STORE_CLOSED.
+ */
+export async function countMessages(store: CountedStore, options: CountOrder): Promise<Counts> {
+  const counted = await store.counter?.count(options);
+  if (counted !== undefined) return { ...counted, rows: [...counted.rows] };
+  return await countByScan(store, options);
 }
 
-/**
- * Goes through the messages of the window, each checked. Bytes are those of messages as they lie in the store and
- * travel to peers.
- *
- * @throws LacunaError USAGE for more than `rowsMax` buckets; SESSION_ABORTED.
- */
-export async function countMessages(store: CountedStore, options: CountOptions): Promise<Counts> {
+async function countByScan(store: CountedStore, options: CountOrder): Promise<Counts> {
   const { sinceNs, untilNs, by, rowsMax, onProgress, stop } = options;
   const rows = new Map<string, Counts['rows'][number]>();
   const expected = store.countBetween(sinceNs, untilNs);
@@ -61,8 +58,8 @@ export async function countMessages(store: CountedStore, options: CountOptions):
 function bucketOf(view: MessageView, by: Bucket): string {
   if (by === 'pubsub-topic') return view.topics().pubsubTopic;
   if (by === 'content-topic') return view.topics().contentTopic;
-  const iso = new Date(Number(view.timestamp / 1_000_000n)).toISOString();
-  return by === 'day' ? iso.slice(0, 10) : `${iso.slice(0, 13)}:00:00Z`;
+  const text = hourText(Number(view.timestamp / HOUR_NS));
+  return by === 'day' ? text.slice(0, 10) : text;
 }
 
 const countQuery = z.strictObject({
@@ -71,7 +68,7 @@ const countQuery = z.strictObject({
   until: z.string().optional(),
 });
 
-/** Counting reads every message: few do it at the same time. */
+/** Counting may go through many messages: few do it at the same time. */
 export class CountService {
   readonly #store: CountedStore;
   readonly #nowMs: () => number;

@@ -1,6 +1,6 @@
 /**
  * What Prometheus is told. What the node knows of itself is looked up at every scrape; what happens is counted as it
- * happens. No label value is of a peer's choosing, but for the topics of a scope, which are few and cut short.
+ * happens. No label value is of a peer's choosing, but for topics, which are few and cut short.
  */
 import { type Counter, collectDefaultMetrics, type Gauge, type Histogram, Registry } from 'prom-client';
 import { isEverything, type Scope } from '../core/scope.ts';
@@ -190,6 +190,9 @@ class Observations {
   readonly #ready: Gauge;
   readonly #messages: Gauge;
   readonly #bytes: Gauge;
+  readonly #messageBytes: Gauge;
+  readonly #topicMessages: Gauge<'pubsub_topic'>;
+  readonly #topicBytes: Gauge<'pubsub_topic'>;
   readonly #bytesInMonth: Gauge;
   readonly #messagesInMonth: Gauge;
   readonly #diskFree: Gauge;
@@ -220,6 +223,20 @@ class Observations {
     this.#ready = make.gauge('node_serving', '1 while the node listens and is not stopping.');
     this.#messages = make.gauge('store_messages', 'Messages in the store.');
     this.#bytes = make.gauge('store_bytes', 'What the store takes on the disk.');
+    this.#messageBytes = make.gauge(
+      'store_message_bytes',
+      'Bytes of all messages, as they are sent to peers.',
+    );
+    this.#topicMessages = make.gauge(
+      'store_topic_messages',
+      'Messages of the pubsub topics that have the most.',
+      'pubsub_topic',
+    );
+    this.#topicBytes = make.gauge(
+      'store_topic_bytes',
+      'Bytes of the messages of these pubsub topics.',
+      'pubsub_topic',
+    );
     this.#bytesInMonth = make.gauge(
       'store_predicted_bytes',
       'What it will take in a month, as it grows now.',
@@ -275,6 +292,7 @@ class Observations {
     this.#ready.set(this.#node.state === 'serving' ? 1 : 0);
     this.#sessionsRunning.set(this.#node.sessions.running);
     this.#store();
+    await this.#topics();
     this.#ledger();
     this.#network();
     const { p50, p99, max } = this.#delay.take();
@@ -301,6 +319,21 @@ class Observations {
     this.#ingested.inc({ result: 'duplicate' }, duplicate);
     this.#ingestFailed.reset();
     for (const [code, messages] of Object.entries(failed)) this.#ingestFailed.inc({ code }, messages);
+  }
+
+  /** From tallies: what it costs does not grow with the store. While nothing is counted, nothing is told. */
+  async #topics(): Promise<void> {
+    const { counter } = this.#node.store;
+    this.#messageBytes.set(counter?.bytes ?? Number.NaN);
+    // Before what is old is taken back: two scrapes at a time must not find each other's rows gone.
+    const rows = (await counter?.largestTopics(LIMITS.metricTopics)) ?? [];
+    this.#topicMessages.reset();
+    this.#topicBytes.reset();
+    for (const { bucket, messages, bytes } of rows) {
+      const pubsub_topic = bucket.slice(0, LIMITS.metricScopeLength);
+      this.#topicMessages.inc({ pubsub_topic }, messages);
+      this.#topicBytes.inc({ pubsub_topic }, bytes);
+    }
   }
 
   #ledger(): void {

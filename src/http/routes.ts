@@ -10,8 +10,9 @@ import { messageFromJson, parseJson } from '../wire/message-line.ts';
 import { auditPlanOf, auditRequest } from './audit-request.ts';
 import { CountService } from './counts.ts';
 import { eventFeed } from './event-json.ts';
+import { ExplainService } from './explain.ts';
 import { NodeMetrics } from './metrics.ts';
-import { readBody } from './query.ts';
+import { readBody, readQuery } from './query.ts';
 import { RecentSessions } from './recent-sessions.ts';
 import type { ServedNode } from './served-node.ts';
 import type { Answer, Routes } from './server.ts';
@@ -26,6 +27,7 @@ export function nodeRoutes(node: ServedNode, data: string, nowMs: () => number =
   const recent = new RecentSessions(node.events, nowMs);
   const counts = new CountService(node.store, nowMs);
   const messages = new StoreMessages(node.storeQueries);
+  const explanations = new ExplainService(node);
   const events = eventFeed(node.events, nowMs());
   return {
     'GET /healthz': { answer: async () => json({ alive: true, peerId: node.peerId }), isProbe: true },
@@ -38,10 +40,13 @@ export function nodeRoutes(node: ServedNode, data: string, nowMs: () => number =
     'GET /api/v1/sessions': { answer: async () => json(recent.json(node.sessions.list())) },
     'GET /api/v1/peers': { answer: async () => json(peersJson(node.peers.list())) },
     'GET /api/v1/counts': { answer: async ({ query, gone }) => json(await counts.answer(query, gone)) },
+    'GET /api/v1/explain': {
+      answer: async ({ query, gone }) => json(await explanations.answer(query, gone)),
+    },
     'GET /api/v1/events': { answer: async () => ({ events }) },
     'GET /store/v3/messages': { answer: async ({ query }) => await messages.answer(query) },
     'POST /store/v1/messages': {
-      answer: async ({ body }) => json(await ingest(node, body)),
+      answer: async ({ body, query }) => json(await ingest(node, body, query)),
       bodyBytes: LIMITS.httpBodyBytes,
     },
     'POST /api/v1/sync': {
@@ -66,8 +71,12 @@ function json(value: unknown): Answer {
   return { status: 200, json: value };
 }
 
+/** The `import` command works through the running node, and says so. */
+const ingestQuery = z.strictObject({ via: z.enum(['http', 'import']).default('http') });
+
 /** Takes one message line or an array of them; answers when what was stored is on the disk. */
-async function ingest(node: ServedNode, body: string): Promise<object> {
+async function ingest(node: ServedNode, body: string, query: URLSearchParams): Promise<object> {
+  const { via } = readQuery(ingestQuery, query);
   const given = parseJson(body);
   const lines: readonly unknown[] = Array.isArray(given) ? given : [given];
   const admitted: StoredMessage[] = [];
@@ -76,7 +85,7 @@ async function ingest(node: ServedNode, body: string): Promise<object> {
     const code = admit(node, line, admitted);
     if (code !== undefined) refusals[code] = (refusals[code] ?? 0) + 1;
   }
-  const { stored, duplicate } = await node.ingest.append(admitted);
+  const { stored, duplicate } = await node.ingest.append(admitted, { path: via });
   return { stored, duplicate, refused: lines.length - admitted.length, refusals };
 }
 

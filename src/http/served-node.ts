@@ -3,10 +3,12 @@ import type { Auditor } from '../audit/auditor.ts';
 import type { Scope } from '../core/scope.ts';
 import type { LacunaError } from '../errors.ts';
 import type { SyncOptions, SyncOutcome } from '../node.ts';
+import type { MessageCounter, MessageFacts } from '../ports.ts';
 import type { NodeEvents } from '../sync/events.ts';
 import type { LedgerView } from '../sync/gap-json.ts';
 import type { Ingest } from '../sync/ingest.ts';
 import type { KnownPeer } from '../sync/known-peer.ts';
+import type { MissingMessage } from '../sync/missing-book.ts';
 import type { RunningSession } from '../sync/session.ts';
 import type { StoreService } from '../sync/store-query/service.ts';
 import type { TrafficRow } from '../sync/traffic.ts';
@@ -23,6 +25,8 @@ export interface ServedNode {
   readonly peers: { list(): readonly KnownPeer[] };
   readonly store: ServedStore;
   readonly storeQueries: StoreService;
+  /** What is missed and was asked for, by `0x…` hash. */
+  readonly missing: { find(messageHash: string): MissingMessage | undefined };
   readonly ingest: Pick<Ingest, 'examine' | 'append' | 'counts'>;
   /** The topics that this node covers. */
   readonly scope: Scope;
@@ -34,7 +38,7 @@ export interface ServedNode {
   syncAll(addresses: readonly string[], options: SyncOptions): Promise<SyncOutcome[]>;
 }
 
-export interface ServedStore extends CountedStore {
+export interface ServedStore extends CountedStore, ExplainedStore {
   readonly count: number;
   readonly writable: boolean;
   readonly fault: LacunaError | undefined;
@@ -46,8 +50,15 @@ export interface ServedStore extends CountedStore {
   };
 }
 
-/** A store whose messages can be gone through in order. */
+/** A store that says what it knows of a message. */
+export interface ExplainedStore {
+  /** Undefined when nothing is known. */
+  facts(hash: Uint8Array, stop?: AbortSignal): Promise<MessageFacts | undefined>;
+}
+
+/** A store whose messages can be gone through in order; most counts its index answers. */
 export interface CountedStore {
+  readonly counter?: MessageCounter | undefined;
   countBetween(sinceNs: bigint, untilNs: bigint): number;
   scan(
     sinceNs: bigint,

@@ -19,7 +19,7 @@ import { LIMITS } from '../limits.ts';
 import type { Archive, ArchivePage, ArchiveQuery } from '../ports.ts';
 import { ArchiveCursors } from './archive-cursors.ts';
 import { type Span, spanBehind, TopicWalk } from './archive-walk.ts';
-import { hashKeyOf, otherTopicOf, type TopicKind } from './keys.ts';
+import { hashKeyOf, otherTopicOf, type TopicKind, timeOfHash } from './keys.ts';
 import type { MessageReader } from './message-reader.ts';
 import type { ScopeSource } from './scope-ids.ts';
 import { type TopicKey, topicKeyOf } from './topic-counts.ts';
@@ -148,10 +148,11 @@ export class StoreArchive implements Archive {
   /** The messages of these hashes as far as the store has entries for them. */
   async #idsOf(hashes: readonly Uint8Array[]): Promise<Uint32Array[]> {
     if (hashes.length === 0) return [];
-    const times = await this.#init.source.database.getMany(hashes.map(hashKeyOf));
+    const values = await this.#init.source.database.getMany(hashes.map(hashKeyOf));
     const ids: Uint32Array[] = [];
-    for (const [at, time] of times.entries()) {
-      if (time?.length === 8) ids.push(makeId(nsOf(time), hashes[at]!));
+    for (const [at, value] of values.entries()) {
+      const time = value === undefined ? undefined : timeOfHash(value);
+      if (time !== undefined) ids.push(makeId(nsOf(time), hashes[at]!));
     }
     return ids;
   }

@@ -4,18 +4,21 @@ import type { Sha256, StoredMessage } from '../ports.ts';
 import type { Batch, Operation } from './database.ts';
 import type { Lookup } from './directory.ts';
 import {
+  type ArrivalStamp,
   forgottenKey,
   hashKey,
   MessageKeys,
   messageKey,
   otherTopicOf,
   quarantineKey,
+  readTopicEntry,
   TOPIC_KEY_BYTES,
+  type TopicEntry,
   topicIndexKey,
   topicKey,
 } from './keys.ts';
 import type { IndexChange } from './store-index.ts';
-import { type TopicCounts, type TopicKey, topicKeyOf } from './topic-counts.ts';
+import { type TopicCounts, type TopicKey, topicKeyNamed, topicKeyOf } from './topic-counts.ts';
 import type { Change } from './writer.ts';
 
 export interface StoreChange extends Change {
@@ -51,17 +54,21 @@ export class MessagePutter {
     this.#sha256 = sha256;
   }
 
-  putInto(batch: Batch, { id, encoded, pubsubTopic, contentTopic }: StoredMessage): void {
+  putInto(
+    batch: Batch,
+    { id, encoded, pubsubTopic, contentTopic }: StoredMessage,
+    arrival: ArrivalStamp | undefined,
+  ): void {
     const pubsub = this.topicKey(pubsubTopic).bytes;
     const content = this.topicKey(contentTopic).bytes;
     const keys = this.#keys.set(id, pubsub, content, encoded.length);
     batch.put(keys.message, encoded);
-    batch.put(keys.hash, keys.time);
+    batch.put(keys.hash, arrival === undefined ? keys.time : keys.setArrival(arrival).ofHash);
     batch.put(keys.pubsub, keys.ofPubsub);
     batch.put(keys.content, keys.ofContent);
   }
 
-  /** The operations that put a message and its index entries into the store; the message is first. */
+  /** The operations that put a message and its index entries into the store; the message is first, the hash second. */
   operationsFor(stored: StoredMessage): Operation[] {
     const operations: Operation[] = [];
     this.putInto(
@@ -70,6 +77,7 @@ export class MessagePutter {
         del: (key) => operations.push({ type: 'del', key: key.slice() }),
       },
       stored,
+      undefined,
     );
     return operations;
   }
@@ -88,26 +96,30 @@ export class MessagePutter {
 export class NewMessage implements StoreChange {
   readonly #putter: MessagePutter;
   readonly #message: StoredMessage;
+  readonly #arrival: ArrivalStamp;
   #wasForgotten = false;
 
-  constructor(putter: MessagePutter, message: StoredMessage) {
+  constructor(putter: MessagePutter, message: StoredMessage, arrival: ArrivalStamp) {
     this.#putter = putter;
     this.#message = message;
+    this.#arrival = arrival;
   }
 
   get bytes(): number {
     return this.#message.encoded.length;
   }
 
-  applyTo({ tree, topics, pruned }: IndexChange): boolean {
-    if (!tree.insert(this.#message.id)) return false;
-    topics.add(this.#putter.topicKey(this.#message.pubsubTopic), 1);
-    this.#wasForgotten = pruned.recall(this.#message.id);
+  applyTo({ tree, tallies, pruned }: IndexChange): boolean {
+    const { id, encoded, pubsubTopic, contentTopic } = this.#message;
+    if (!tree.insert(id)) return false;
+    const pubsub = this.#putter.topicKey(pubsubTopic).name;
+    tallies.add(id, pubsub, this.#putter.topicKey(contentTopic).name, 1, encoded.length);
+    this.#wasForgotten = pruned.recall(id);
     return true;
   }
 
   putInto(batch: Batch): void {
-    this.#putter.putInto(batch, this.#message);
+    this.#putter.putInto(batch, this.#message, this.#arrival);
     if (this.#wasForgotten) batch.del(forgottenKey(this.#message.id));
   }
 
@@ -137,12 +149,16 @@ export class Removal implements StoreChange {
     return this.#encoded?.length ?? INDEX_ENTRY_BYTES;
   }
 
-  applyTo({ tree, topics }: IndexChange): boolean {
+  applyTo({ tree, tallies }: IndexChange): boolean {
     if (this.#encoded === undefined && this.#isThere()) return false;
     if (!tree.remove(this.#id)) return false;
-    const topic = this.#findTopic();
-    if (topic === undefined) topics.isUnsure = true;
-    else topics.add(topic, -1);
+    const entry = this.#findEntry();
+    if (entry === undefined) {
+      tallies.isUnsure = true;
+    } else {
+      const { id, topic, otherTopic, bytes } = entry;
+      tallies.add(id, topicKeyOf(topic).name, topicKeyOf(otherTopic).name, -1, bytes);
+    }
     return true;
   }
 
@@ -166,17 +182,16 @@ export class Removal implements StoreChange {
     }
   }
 
-  /** The bytes cannot be trusted to tell the topic: the entry that stands under one does. */
-  #findTopic(): TopicKey | undefined {
+  /** The bytes cannot be trusted to tell topics and length: the entry that stands under a topic does. */
+  #findEntry(): TopicEntry | undefined {
     for (const name of this.#counts.names()) {
-      const topic = topicKeyOf(Buffer.from(name, 'latin1'));
-      const key = topicIndexKey('pubsub', topic.bytes, this.#id);
-      const content = this.#find(key);
-      if (content === undefined) continue;
+      const key = topicIndexKey('pubsub', topicKeyNamed(name).bytes, this.#id);
+      const value = this.#find(key);
+      if (value === undefined) continue;
       this.#entries.push(key);
-      if (content.length >= TOPIC_KEY_BYTES)
-        this.#entries.push(topicIndexKey('content', otherTopicOf(content), this.#id));
-      return topic;
+      if (value.length >= TOPIC_KEY_BYTES)
+        this.#entries.push(topicIndexKey('content', otherTopicOf(value), this.#id));
+      return readTopicEntry(key, value);
     }
     return undefined;
   }
@@ -219,10 +234,10 @@ export class Prune implements StoreChange {
     return this.#messages.length * PRUNED_BYTES;
   }
 
-  applyTo({ tree, topics, pruned }: IndexChange): boolean {
+  applyTo({ tree, tallies, pruned }: IndexChange): boolean {
     this.gone = this.#messages.filter(({ id }) => tree.remove(id));
     for (const message of this.gone) {
-      topics.add(message.pubsub, -1);
+      tallies.add(message.id, message.pubsub.name, message.content.name, -1, message.bytes);
       pruned.add(message.id, message.isForgotten, this.#passes);
     }
     return this.gone.length > 0;

@@ -12,19 +12,19 @@ import { type Directory, readDirectory, readRows } from './directory.ts';
 import { ALL_MESSAGES, MESSAGE_KEY_BYTES, symbolsKey } from './keys.ts';
 import { type DirectoryEntry, decodeSymbols } from './page-codec.ts';
 import type { StoreIndex } from './store-index.ts';
-import { TopicCounts } from './topic-counts.ts';
+import { Tallies } from './tallies.ts';
 
 export interface IndexFindings {
   readonly differences: number;
-  /** Whether the messages of each topic are counted. */
+  /** Whether the messages are counted by hour and pubsub topic. */
   readonly isCounted: boolean;
 }
 
-/** `topics` is how many messages each pubsub topic has, where that is known. Nothing may be written meanwhile. */
+/** `found` is what the messages come to, where that is known. Nothing may be written meanwhile. */
 export async function countIndexDifferences(
   database: Database,
   index: StoreIndex,
-  topics: ReadonlyMap<string, number> | undefined,
+  found: Tallies | undefined,
 ): Promise<IndexFindings> {
   let directory: Directory | undefined;
   try {
@@ -45,11 +45,12 @@ export async function countIndexDifferences(
     }
   }
   walk.finish();
-  const isCounted = directory?.header.counted ?? true;
+  const known = directory?.header.known;
+  const isCounted = known === undefined || (known.hours && known.pubsub);
   const differences =
     walk.differences +
     differencesInMemory(entries, index) +
-    (isCounted && topics !== undefined ? await differencesOfTopics(database, index, topics) : 0);
+    (directory === undefined ? 0 : await differencesOfTallies(database, directory, index, found));
   return { differences, isCounted };
 }
 
@@ -170,18 +171,18 @@ function differencesInMemory(entries: readonly DirectoryEntry[], { tree }: Store
   return differences + Math.max(0, entries.length - at);
 }
 
-async function differencesOfTopics(
+/** The tallies on the disk and in memory, compared with what the messages come to. */
+async function differencesOfTallies(
   database: Database,
-  index: StoreIndex,
-  topics: ReadonlyMap<string, number>,
+  { header }: Directory,
+  { tree, tallies }: StoreIndex,
+  found: Tallies | undefined,
 ): Promise<number> {
-  const onDisk = new TopicCounts();
-  if (!(await onDisk.load(database, index.tree.count))) return 1;
-  const names = new Set([...topics.keys(), ...onDisk.names(), ...index.topics.names()]);
-  let differences = 0;
-  for (const name of names) {
-    const count = topics.get(name) ?? 0;
-    if (onDisk.sumOf([name]) !== count || index.topics.sumOf([name]) !== count) differences += 1;
-  }
-  return differences;
+  const onDisk = new Tallies(NO_LIMITS);
+  if (!(await onDisk.load(database, header.known, tree.count))) return 1;
+  if (found === undefined) return 0;
+  return found.differencesFrom(onDisk) + onDisk.differencesFrom(tallies);
 }
+
+/** What lies on the disk is looked at, whatever the limits that it was counted under. */
+const NO_LIMITS = { topicsMax: Number.POSITIVE_INFINITY, contentTopicsMax: Number.POSITIVE_INFINITY };

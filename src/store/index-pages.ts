@@ -23,6 +23,7 @@ import {
   encodeRows,
   encodeSymbols,
 } from './page-codec.ts';
+import type { Known } from './tally.ts';
 
 /** Fewer ids than this, and a block's symbols are made from its leaves in no time. */
 const SYMBOLS_WORTH_SAVING = BLOCK_SYMBOLS;
@@ -164,9 +165,9 @@ export class IndexPages implements LeafSource {
   }
 
   /** While the index is built, its header does no more than keep numbers from being used again. */
-  stageHeader(staged: DigestTree, counted: boolean, batch: Batch, isWhole = true): void {
+  stageHeader(staged: DigestTree, known: Known, batch: Batch, isWhole = true): void {
     const { nextBlock, count } = staged;
-    const header = { isWhole, counted, nextPage: this.#nextPage, nextBlock, count };
+    const header = { isWhole, known, nextPage: this.#nextPage, nextBlock, count };
     batch.put(INDEX_HEADER_KEY, encodeHeader(header));
   }
 

@@ -6,7 +6,6 @@
  */
 import { HASH_BYTES, ID_BYTES } from '../core/sync-id.ts';
 import { LacunaError, toLacunaError } from '../errors.ts';
-import { LIMITS } from '../limits.ts';
 import { asBuffer, MessageView } from '../wire/waku-message.ts';
 import type { Operation } from './database.ts';
 import { countIndexDifferences } from './index-integrity.ts';
@@ -19,8 +18,10 @@ import {
   MESSAGE_KEY_BYTES,
   messageKey,
   quarantineKey,
+  timeOfHash,
 } from './keys.ts';
 import type { LevelMessageStore } from './message-store.ts';
+import { Tallies, TallyChanges } from './tallies.ts';
 
 export interface IntegrityReport {
   /** Messages looked at. */
@@ -73,32 +74,34 @@ async function verifyEverything(
   onProgress: (checked: number) => void,
 ): Promise<IntegrityReport> {
   const report: IntegrityReport = { checked: 0, damaged: 0, repaired: 0 };
-  const topics = await verifyEntries(store, repair, report, onProgress);
+  const tallies = await verifyEntries(store, repair, report, onProgress);
   // Last: what the index is built anew from is then in order.
-  const { differences, isCounted } = await countIndexDifferences(store.database, store.storeIndex, topics);
+  const { differences, isCounted } = await countIndexDifferences(store.database, store.storeIndex, tallies);
   report.damaged += differences;
   if (repair && (differences > 0 || !isCounted)) {
-    if (differences > 0 || topics !== undefined) await store.rebuildIndex('it differs from the messages');
+    if (differences > 0 || tallies?.pubsub.areKnown === true)
+      await store.rebuildIndex('it differs from the messages');
     report.repaired += differences;
   }
   return report;
 }
 
-/** Returns how many messages each pubsub topic has, where all of them are whole and the topics not too many. */
+/** Returns what the messages come to by hour and topic, where all of them are whole. */
 async function verifyEntries(
   store: LevelMessageStore,
   repair: boolean,
   report: IntegrityReport,
   onProgress: (checked: number) => void,
-): Promise<Map<string, number> | undefined> {
+): Promise<Tallies | undefined> {
   const view = new MessageView();
-  let topics: Map<string, number> | undefined = new Map();
+  let tallies: Tallies | undefined = new Tallies();
   let missing = 0;
   let kept = 0;
   for await (const chunk of store.database.entries(ALL_MESSAGES)) {
     const operations: Operation[] = [];
     const setAside: Promise<void>[] = [];
     const emptied: Operation[] = [];
+    const counted = new TallyChanges();
     for (const [key, encoded] of chunk) {
       const entry = { id: idOfKey(key), encoded: asBuffer(encoded) };
       report.checked += 1;
@@ -107,16 +110,16 @@ async function verifyEntries(
       if (isKey && store.isWhole(entry)) {
         kept += 1;
         const stored = { ...entry, ...view.read(entry.encoded).topics() };
-        const { name } = store.putter.topicKey(stored.pubsubTopic);
-        topics?.set(name, (topics.get(name) ?? 0) + 1);
-        if ((topics?.size ?? 0) > LIMITS.indexTopics) topics = undefined;
+        const pubsub = store.putter.topicKey(stored.pubsubTopic).name;
+        const content = store.putter.topicKey(stored.contentTopic).name;
+        counted.add(stored.id, pubsub, content, 1, stored.encoded.length);
         // The message too: in a damaged table an entry may be passed by in order and not be found by its key.
         operations.push(...store.operationsFor(stored));
         continue;
       }
       report.damaged += 1;
       if (!repair) {
-        topics = undefined;
+        tallies = undefined;
         if (isKey) kept += 1;
         continue;
       }
@@ -125,6 +128,7 @@ async function verifyEntries(
       emptied.push({ type: 'del', key }, { type: 'put', key: quarantineKey(entry.id), value: encoded });
       report.repaired += 1;
     }
+    tallies?.adopt(counted, tallies.after(counted));
     await Promise.all(setAside);
     await store.amend(emptied);
     missing += await checkEntries(store, operations, repair, report);
@@ -138,7 +142,7 @@ async function verifyEntries(
   if (hidden > 0 && repair)
     throw new LacunaError('STORE_DAMAGED', `${hidden} index entries are out of order`);
   report.damaged += hidden;
-  return topics;
+  return tallies;
 }
 
 /** Compares what should be there with what is found by its key; returns how many index entries are still missing. */
@@ -198,16 +202,19 @@ const ENTRIES: readonly (readonly [KeyRange, IdOfEntry])[] = [
 
 /** The hash is in the key, the time in the value. */
 function idOfHashEntry(key: Uint8Array, value: Uint8Array): Uint32Array | undefined {
-  if (value.length !== 8) return undefined;
+  const time = timeOfHash(value);
+  if (time === undefined) return undefined;
   const bytes = new Uint8Array(ID_BYTES);
-  bytes.set(value);
-  bytes.set(key.subarray(key.length - HASH_BYTES), value.length);
+  bytes.set(time);
+  bytes.set(key.subarray(key.length - HASH_BYTES), time.length);
   return idOfKey(bytes);
 }
 
 function sameValue(operation: Operation, found: Uint8Array | undefined): boolean {
   if (operation.type !== 'put' || found === undefined) return false;
+  // When and how a message came, the message does not tell.
+  const value = operation.key[1] === ALL_HASHES.gte[1] ? timeOfHash(found) : found;
   return (
-    operation.value.length === found.length && operation.value.every((byte, index) => byte === found[index])
+    operation.value.length === value?.length && operation.value.every((byte, index) => byte === value[index])
   );
 }

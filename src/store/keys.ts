@@ -3,7 +3,9 @@
  * whose byte order is the order of ids, so that a scan over messages is a walk through time.
  *
  *   1 m id               → message (WakuMessageAndTopic)
- *   1 h hash             → timestamp, 8 bytes big-endian
+ *   1 h hash             → timestamp, 8 bytes; and when the message arrived, in seconds since 1970, and the number of
+ *                          its origin (`origins.ts`), in 4 bytes each. Numbers are big-endian. Where it is not known
+ *                          how a message came, as in stores of earlier versions, there is the timestamp alone
  *   1 p topic key, id    → key of the message's content topic, and how many bytes the message has, in four
  *   1 c topic key, id    → key of the message's pubsub topic, and the same
  *   1 q id               → bytes that did not hash to their id, kept for inspection
@@ -17,9 +19,11 @@
  *   1 l page             → rows of the leaf, ascending, as they were when the page was last written whole
  *   1 l page patch       → rows put in since, of one batch; patches are numbered from 1
  *   1 s block            → coded symbols of a block, with the count and XOR of what they are the symbols of
- *   1 t topic key        → how many messages a pubsub topic has
+ *   1 t topic key        → how many messages a pubsub topic has, and their bytes, in eight bytes each
+ *   1 v topic key        → the same of a content topic
+ *   1 u hour             → the same of an hour; hours are counted from 1970
  *
- * Pages and blocks are numbers of four bytes, patches of one. All of it is written in the batch of the messages that
+ * Pages, blocks and hours are numbers of four bytes, patches of one. All of it is written in the batch of the messages that
  * it tells of; the symbols alone may be older, and are then of no use. Rows are looked up by their keys, and such a
  * key is never written twice: a page that is written whole gets a new number. Of the others, which are written again
  * and again, iterators give the newest value, and a look-up may not (see `Database.find`).
@@ -53,7 +57,9 @@ const INDEX_HEADER = 'x'.charCodeAt(0);
 const DIRECTORY = 'd'.charCodeAt(0);
 const LEAF = 'l'.charCodeAt(0);
 const SYMBOLS = 's'.charCodeAt(0);
-const TOPIC_COUNT = 't'.charCodeAt(0);
+const PUBSUB_COUNT = 't'.charCodeAt(0);
+const CONTENT_COUNT = 'v'.charCodeAt(0);
+const HOUR_COUNT = 'u'.charCodeAt(0);
 const HEAD = 2;
 const TIME_BYTES = 8;
 const NUMBER_BYTES = 4;
@@ -107,8 +113,9 @@ export function topicIndexKey(
 export class MessageKeys {
   readonly message = head(MESSAGE, ID_BYTES);
   readonly hash = head(HASH, HASH_BYTES);
-  /** What the hash points to. */
-  readonly time = new Uint8Array(TIME_BYTES);
+  /** What the hash points to: the time of the message, and when and how it came. */
+  readonly ofHash = new Uint8Array(TIME_BYTES + 2 * NUMBER_BYTES);
+  readonly time = this.ofHash.subarray(0, TIME_BYTES);
   readonly pubsub = head(PUBSUB_TOPIC, TOPIC_KEY_BYTES + ID_BYTES);
   readonly content = head(CONTENT_TOPIC, TOPIC_KEY_BYTES + ID_BYTES);
   /** What the entries under the two topics say of the message: its other topic, and its length. */
@@ -129,6 +136,33 @@ export class MessageKeys {
     this.content.set(this.message.subarray(HEAD), HEAD + TOPIC_KEY_BYTES);
     return this;
   }
+
+  setArrival({ seconds, origin }: ArrivalStamp): this {
+    writeNumber(seconds, this.ofHash, TIME_BYTES);
+    writeNumber(origin, this.ofHash, TIME_BYTES + NUMBER_BYTES);
+    return this;
+  }
+}
+
+/** When and how a message came. */
+export interface ArrivalStamp {
+  /** Since 1970. */
+  readonly seconds: number;
+  /** Its number in the table of origins; 0 where it is not known. */
+  readonly origin: number;
+}
+
+/** The timestamp in the value of a hash; undefined for a value that is damaged. */
+export function timeOfHash(value: Uint8Array): Uint8Array | undefined {
+  if (value.length !== TIME_BYTES && value.length !== TIME_BYTES + 2 * NUMBER_BYTES) return undefined;
+  return value.subarray(0, TIME_BYTES);
+}
+
+/** Undefined where it is not known. */
+export function arrivalOfHash(value: Uint8Array): ArrivalStamp | undefined {
+  if (value.length !== TIME_BYTES + 2 * NUMBER_BYTES) return undefined;
+  const view = new DataView(value.buffer, value.byteOffset);
+  return { seconds: view.getUint32(TIME_BYTES), origin: view.getUint32(TIME_BYTES + NUMBER_BYTES) };
 }
 
 /** A message as the entry under one of its topics has it. */
@@ -190,7 +224,7 @@ export function directoryKey(page: number): Uint8Array {
   return withNumber(DIRECTORY, page, 0);
 }
 
-/** The number in a key of the directory, a leaf or symbols. */
+/** The number in a key of the directory, a leaf, symbols or an hour. */
 export function numberOfKey(key: Uint8Array): number | undefined {
   if (key.length < HEAD + NUMBER_BYTES) return undefined;
   return new DataView(key.buffer, key.byteOffset).getUint32(HEAD);
@@ -207,8 +241,12 @@ export function symbolsKey(block: number): Uint8Array {
   return withNumber(SYMBOLS, block, 0);
 }
 
-export function topicCountKey(topic: Uint8Array): Uint8Array {
-  const key = head(TOPIC_COUNT, TOPIC_KEY_BYTES);
+export function hourKey(hour: number): Uint8Array {
+  return withNumber(HOUR_COUNT, hour, 0);
+}
+
+export function topicCountKey(kind: TopicKind, topic: Uint8Array): Uint8Array {
+  const key = head(kind === 'pubsub' ? PUBSUB_COUNT : CONTENT_COUNT, TOPIC_KEY_BYTES);
   key.set(topic, HEAD);
   return key;
 }
@@ -248,14 +286,20 @@ export const ALL_TOPICS: Readonly<Record<TopicKind, KeyRange>> = {
 export const ALL_DIRECTORY: KeyRange = prefixRange(DIRECTORY);
 export const ALL_LEAVES: KeyRange = prefixRange(LEAF);
 export const ALL_SYMBOLS: KeyRange = prefixRange(SYMBOLS);
-export const ALL_TOPIC_COUNTS: KeyRange = prefixRange(TOPIC_COUNT);
+export const ALL_HOURS: KeyRange = prefixRange(HOUR_COUNT);
+export const ALL_TOPIC_COUNTS: Readonly<Record<TopicKind, KeyRange>> = {
+  pubsub: prefixRange(PUBSUB_COUNT),
+  content: prefixRange(CONTENT_COUNT),
+};
 /** Everything of the index; the header, which tells whether the rest is whole, comes first. */
 export const ALL_INDEX: readonly KeyRange[] = [
   prefixRange(INDEX_HEADER),
   ALL_DIRECTORY,
   ALL_LEAVES,
   ALL_SYMBOLS,
-  ALL_TOPIC_COUNTS,
+  ALL_HOURS,
+  ALL_TOPIC_COUNTS.pubsub,
+  ALL_TOPIC_COUNTS.content,
 ];
 
 export function topicRange(

@@ -12,7 +12,7 @@ import { LIMITS } from '../limits.ts';
 import type { Logger, Sha256 } from '../ports.ts';
 import { asBuffer, MessageView } from '../wire/waku-message.ts';
 import type { Database } from './database.ts';
-import { hashKeyOf, idOfKey, messageKey, messageRange } from './keys.ts';
+import { hashKeyOf, idOfKey, messageKey, messageRange, timeOfHash } from './keys.ts';
 
 /** A message as it lies in the store, checked against its identity; `MessageView` reads it. */
 export interface StoreEntry {
@@ -136,8 +136,9 @@ export class MessageReader {
     const { database } = this.#init;
     const times = await database.getMany(hashes.map(hashKeyOf));
     const ids: Uint32Array[] = [];
-    for (const [index, time] of times.entries()) {
-      if (time?.length === 8) ids.push(idFrom(time, hashes[index]!));
+    for (const [index, value] of times.entries()) {
+      const time = value === undefined ? undefined : timeOfHash(value);
+      if (time !== undefined) ids.push(idFrom(time, hashes[index]!));
     }
     const values = await database.getMany(ids.map((id) => messageKey(id)));
     const entries: StoreEntry[] = [];
@@ -206,7 +207,8 @@ function hexOf(id: Uint32Array): string {
   return `0x${Buffer.from(hashOf(id)).toString('hex')}`;
 }
 
-function idFrom(time: Uint8Array, hash: Uint8Array): Uint32Array {
+/** The id of a hash, with the time that stands under it. */
+export function idFrom(time: Uint8Array, hash: Uint8Array): Uint32Array {
   const bytes = new Uint8Array(ID_WORDS * 4);
   bytes.set(time);
   bytes.set(hash, time.length);

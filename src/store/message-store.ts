@@ -13,30 +13,28 @@ import { LacunaError, toLacunaError } from '../errors.ts';
 import type {
   AppendResult,
   Archive,
+  Arrival,
   Clock,
   Logger,
+  MessageFacts,
   MessageStore,
   Records,
   Sha256,
   StoredMessage,
 } from '../ports.ts';
-import { asBuffer, MessageView } from '../wire/waku-message.ts';
+import type { MessageView } from '../wire/waku-message.ts';
 import { type ArchiveLimits, StoreArchive } from './archive.ts';
 import { Amendment, MessagePutter, NewMessage, Removal, type StoreChange } from './changes.ts';
+import { StoreCounter } from './counter.ts';
 import { Database, type Operation } from './database.ts';
-import {
-  ALL_FORGOTTEN,
-  ALL_MESSAGES,
-  ALL_QUARANTINED,
-  ALL_RECORDS,
-  idOfKey,
-  messageKey,
-  PROBE_KEY,
-} from './keys.ts';
+import { messageKey, PROBE_KEY } from './keys.ts';
+import { factsOf } from './message-facts.ts';
 import { MessageReader, type StoreEntry } from './message-reader.ts';
+import { Origins } from './origins.ts';
 import { PrunedBook } from './pruned-book.ts';
 import { StoreRecords } from './records.ts';
 import { Retention } from './retention.ts';
+import { copyReadable } from './salvage.ts';
 import { idsOfScope } from './scope-ids.ts';
 import { newSidecar, readSidecar, type Sidecar, writeSidecar } from './sidecar.ts';
 import { type IndexLimits, StoreIndex } from './store-index.ts';
@@ -63,6 +61,7 @@ export interface StoreOptions {
 
 /** Stored since the sidecar was written, before it is written again. */
 const MESSAGES_UNREMEMBERED_MAX = 10_000;
+const MS_PER_SECOND = 1_000;
 
 export class LevelMessageStore implements MessageStore {
   readonly database: Database;
@@ -72,7 +71,9 @@ export class LevelMessageStore implements MessageStore {
   readonly records: Records;
   readonly retention: Retention;
   readonly archive: Archive;
+  readonly counter: StoreCounter;
   readonly #book: PrunedBook;
+  readonly #origins = new Origins();
   readonly #options: StoreOptions;
   readonly #writer: Writer<StoreChange>;
   readonly #reader: MessageReader;
@@ -110,6 +111,11 @@ export class LevelMessageStore implements MessageStore {
       reader: this.#reader,
       assertOpen: () => this.#assertOpen(),
     });
+    const messages = {
+      topicKey: (topic: string) => this.putter.topicKey(topic),
+      viewOf: (id: Uint32Array, encoded: Uint8Array) => this.#reader.viewOf(id, encoded),
+    };
+    this.counter = new StoreCounter({ ...messages, database, index: this.storeIndex, reader: this.#reader });
     const target = {
       write: (changes: readonly StoreChange[]) => this.#write(changes),
       recover: (signal: AbortSignal) => this.#recover(signal),
@@ -122,10 +128,7 @@ export class LevelMessageStore implements MessageStore {
       database,
       index: this.storeIndex,
       book: this.#book,
-      messages: {
-        topicKey: (topic) => this.putter.topicKey(topic),
-        viewOf: (id, encoded) => this.#reader.viewOf(id, encoded),
-      },
+      messages,
       submit: (change) => this.#writer.submit([change]),
       amend: (operations) => this.amend(operations),
       isWritable: () => this.writable,
@@ -150,6 +153,7 @@ export class LevelMessageStore implements MessageStore {
       // Whatever LevelDB lost, the messages themselves say best what is left.
       if (database.repaired) store.storeIndex.distrust('the database was repaired');
       await store.#load();
+      await store.#origins.load(database);
       await store.#remember();
       await store.retention.load();
       return store;
@@ -222,12 +226,16 @@ export class LevelMessageStore implements MessageStore {
   }
 
   /** Resolves when all are on the disk; where a cap is reached, after there was room for them. */
-  async append(messages: readonly StoredMessage[]): Promise<AppendResult> {
+  async append(messages: readonly StoredMessage[], arrival?: Arrival): Promise<AppendResult> {
     const room = this.retention.admit(messages);
     if (room !== undefined) await room;
     try {
+      const stamp = {
+        seconds: Math.floor(this.#options.clock.nowMs() / MS_PER_SECOND),
+        origin: arrival === undefined ? 0 : this.#origins.numberOf(arrival),
+      };
       const stored = await this.#writer.submit(
-        messages.map((message) => new NewMessage(this.putter, message)),
+        messages.map((message) => new NewMessage(this.putter, message, stamp)),
       );
       if (this.#everHeld >= this.#sidecar.count + MESSAGES_UNREMEMBERED_MAX) this.#rememberLater();
       return { stored, duplicate: messages.length - stored };
@@ -259,6 +267,12 @@ export class LevelMessageStore implements MessageStore {
   /** Messages by hash, in the order asked for; unknown ones are left out. */
   async readByHash(hashes: readonly Uint8Array[]): Promise<StoreEntry[]> {
     return await this.#reader.readByHash(hashes);
+  }
+
+  /** What is known of a message; undefined when nothing is. What was pruned may take a look at a million ids. */
+  async facts(hash: Uint8Array, stop?: AbortSignal): Promise<MessageFacts | undefined> {
+    const { database } = this;
+    return await factsOf({ database, reader: this.#reader, origins: this.#origins }, hash, stop);
   }
 
   /**
@@ -308,7 +322,8 @@ export class LevelMessageStore implements MessageStore {
 
   /** Copies every whole message that can be read into a new database, with new indexes, and goes on with that one. */
   async rebuild(): Promise<void> {
-    await this.database.replace((fresh) => this.#copyReadable(fresh));
+    const { database, putter } = this;
+    await database.replace((fresh) => copyReadable(database, fresh, putter, (entry) => this.isWhole(entry)));
     await this.storeIndex.load();
     this.retention.watch.forget();
   }
@@ -328,10 +343,13 @@ export class LevelMessageStore implements MessageStore {
     const staged = this.storeIndex.begin();
     const isNeeded = changes.map((change) => change.applyTo(staged));
     if (!isNeeded.includes(true)) return isNeeded;
+    const origins = this.#origins.unwritten();
     await this.database.write((batch) => {
       for (const [at, change] of changes.entries()) if (isNeeded[at]) change.putInto(batch);
       this.storeIndex.stage(staged, batch);
+      for (const origin of origins) this.#origins.putInto(batch, origin);
     });
+    this.#origins.written(origins);
     this.storeIndex.adopt(staged);
     const { watch } = this.retention;
     if (watch.isNeeded) {
@@ -390,26 +408,6 @@ export class LevelMessageStore implements MessageStore {
         'a damaged message could not be set aside',
       );
     });
-  }
-
-  async #copyReadable(fresh: Database): Promise<void> {
-    const topics = new MessageView();
-    for await (const chunk of this.database.readable(ALL_MESSAGES)) {
-      const whole = chunk
-        .map(([key, encoded]) => ({ id: idOfKey(key), encoded: asBuffer(encoded) }))
-        .filter((entry) => this.isWhole(entry));
-      await fresh.write((batch) => {
-        for (const entry of whole)
-          this.putter.putInto(batch, { ...entry, ...topics.read(entry.encoded).topics() });
-      });
-    }
-    for (const range of [ALL_QUARANTINED, ALL_RECORDS, ALL_FORGOTTEN]) {
-      for await (const chunk of this.database.readable(range)) {
-        await fresh.write((batch) => {
-          for (const [key, value] of chunk) batch.put(key, value);
-        });
-      }
-    }
   }
 
   async #saveSymbols(): Promise<void> {

@@ -13,6 +13,7 @@ import {
   writeHashWords,
   writeIdBytes,
 } from '../core/sync-id.ts';
+import type { Known, Tally } from './tally.ts';
 
 export const INDEX_VERSION = 1;
 const CHECK_BYTES = 4;
@@ -20,8 +21,8 @@ const CHECK_BYTES = 4;
 export interface IndexHeader {
   /** False while the index is being built. */
   readonly isWhole: boolean;
-  /** Whether the messages of each pubsub topic are counted. */
-  readonly counted: boolean;
+  /** What messages are counted by. */
+  readonly known: Known;
   readonly nextPage: number;
   readonly nextBlock: number;
   readonly count: number;
@@ -45,14 +46,21 @@ export interface BlockSums {
 }
 
 const HEADER_BYTES = 20;
-const COUNTED = 1;
+/** A store of before there were counts of hours has this one alone, and its counts have no bytes. */
+const PUBSUB_COUNTED = 1;
 const WHOLE = 2;
+const HOURS_COUNTED = 4;
+const CONTENT_COUNTED = 8;
 
-export function encodeHeader({ isWhole, counted, nextPage, nextBlock, count }: IndexHeader): Uint8Array {
+export function encodeHeader({ isWhole, known, nextPage, nextBlock, count }: IndexHeader): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES + CHECK_BYTES);
   const view = new DataView(bytes.buffer);
   view.setUint16(0, INDEX_VERSION);
-  view.setUint16(2, (counted ? COUNTED : 0) | (isWhole ? WHOLE : 0));
+  const counted =
+    (known.pubsub ? PUBSUB_COUNTED : 0) |
+    (known.hours ? HOURS_COUNTED : 0) |
+    (known.content ? CONTENT_COUNTED : 0);
+  view.setUint16(2, counted | (isWhole ? WHOLE : 0));
   view.setUint32(4, nextPage);
   view.setUint32(8, nextBlock);
   view.setBigUint64(12, BigInt(count));
@@ -63,9 +71,14 @@ export function decodeHeader(bytes: Uint8Array): IndexHeader | undefined {
   if (bytes.length !== HEADER_BYTES + CHECK_BYTES || !isSealed(bytes, 0, 0)) return undefined;
   const view = viewOf(bytes);
   if (view.getUint16(0) !== INDEX_VERSION) return undefined;
+  const flags = view.getUint16(2);
   return {
-    isWhole: (view.getUint16(2) & WHOLE) !== 0,
-    counted: (view.getUint16(2) & COUNTED) !== 0,
+    isWhole: (flags & WHOLE) !== 0,
+    known: {
+      hours: (flags & HOURS_COUNTED) !== 0,
+      pubsub: (flags & PUBSUB_COUNTED) !== 0,
+      content: (flags & CONTENT_COUNTED) !== 0,
+    },
     nextPage: view.getUint32(4),
     nextBlock: view.getUint32(8),
     count: Number(view.getBigUint64(12)),
@@ -159,18 +172,44 @@ export function decodeSymbols(
   return true;
 }
 
-const TOPIC_COUNT_BYTES = 8;
-
-export function encodeTopicCount(topic: Uint8Array, count: number): Uint8Array {
-  const bytes = new Uint8Array(TOPIC_COUNT_BYTES + CHECK_BYTES);
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(count));
-  return sealed(bytes, viewOf(topic).getUint32(0), viewOf(topic).getUint32(4));
+export function encodeTopicCount(topic: Uint8Array, tally: Tally): Uint8Array {
+  return encodeTally(tally, viewOf(topic).getUint32(0), viewOf(topic).getUint32(4));
 }
 
-export function decodeTopicCount(topic: Uint8Array, bytes: Uint8Array): number | undefined {
-  if (topic.length < 8 || bytes.length !== TOPIC_COUNT_BYTES + CHECK_BYTES) return undefined;
-  if (!isSealed(bytes, viewOf(topic).getUint32(0), viewOf(topic).getUint32(4))) return undefined;
-  return Number(viewOf(bytes).getBigUint64(0));
+export function decodeTopicCount(topic: Uint8Array, bytes: Uint8Array): Tally | undefined {
+  if (topic.length < 8) return undefined;
+  return decodeTally(bytes, viewOf(topic).getUint32(0), viewOf(topic).getUint32(4));
+}
+
+export function encodeHourCount(hour: number, tally: Tally): Uint8Array {
+  return encodeTally(tally, hour, 0);
+}
+
+export function decodeHourCount(hour: number, bytes: Uint8Array): Tally | undefined {
+  return decodeTally(bytes, hour, 0);
+}
+
+const TALLY_BYTES = 16;
+const WORD = 2 ** 32;
+
+/** Messages and bytes, each in eight bytes: they stay below 2^53. */
+function encodeTally({ messages, bytes }: Tally, first: number, second: number): Uint8Array {
+  const encoded = new Uint8Array(TALLY_BYTES + CHECK_BYTES);
+  const view = viewOf(encoded);
+  view.setUint32(0, messages / WORD);
+  view.setUint32(4, messages >>> 0);
+  view.setUint32(8, bytes / WORD);
+  view.setUint32(12, bytes >>> 0);
+  return sealed(encoded, first, second);
+}
+
+function decodeTally(encoded: Uint8Array, first: number, second: number): Tally | undefined {
+  if (encoded.length !== TALLY_BYTES + CHECK_BYTES || !isSealed(encoded, first, second)) return undefined;
+  const view = viewOf(encoded);
+  return {
+    messages: view.getUint32(0) * WORD + view.getUint32(4),
+    bytes: view.getUint32(8) * WORD + view.getUint32(12),
+  };
 }
 
 /** A record of any length, with a check over its key and its bytes. */

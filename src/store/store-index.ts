@@ -1,5 +1,5 @@
 /**
- * The index of a store: the tree of ids, its pages on the disk and the counts of topics, which change together or
+ * The index of a store: the tree of ids, its pages on the disk and the tallies of messages, which change together or
  * not at all. A batch is prepared on a snapshot; when it is on the disk, the snapshot is the index. When it failed,
  * the snapshot is forgotten, and the directory tells whether it reached the disk all the same.
  */
@@ -11,15 +11,17 @@ import type { Clock, Logger } from '../ports.ts';
 import type { Batch, Database } from './database.ts';
 import { firstUnused, readDirectory } from './directory.ts';
 import { IndexPages, type WrittenPages } from './index-pages.ts';
-import { ALL_INDEX, ALL_MESSAGES, ALL_TOPICS, MESSAGE_KEY_BYTES, symbolsKey, topicOfKey } from './keys.ts';
+import { ALL_INDEX, ALL_MESSAGES, MESSAGE_KEY_BYTES, symbolsKey } from './keys.ts';
 import { encodeSymbols } from './page-codec.ts';
 import type { PrunedBook, PrunedChanges } from './pruned-book.ts';
-import { TopicChanges, TopicCounts, topicKeyOf } from './topic-counts.ts';
+import { Tallies, TallyChanges, type TallyLimits } from './tallies.ts';
+import { type Known, NOTHING_KNOWN } from './tally.ts';
+import { buildTallies } from './tally-build.ts';
+import type { TopicCounts } from './topic-counts.ts';
 
 /** For tests, which reach smaller limits with fewer messages. */
-export interface IndexLimits {
+export interface IndexLimits extends TallyLimits {
   readonly cacheBytes?: number;
-  readonly topicsMax?: number;
   readonly rebuildIds?: number;
 }
 
@@ -35,10 +37,10 @@ export interface IndexInit extends IndexLimits {
 /** What a batch makes of the index. */
 export class IndexChange {
   readonly tree: DigestTree;
-  readonly topics = new TopicChanges();
+  readonly tallies = new TallyChanges();
   readonly pruned: PrunedChanges;
   written: WrittenPages | undefined;
-  topicsAreKnown = true;
+  known: Known = NOTHING_KNOWN;
 
   constructor(tree: DigestTree, pruned: PrunedChanges) {
     this.tree = tree;
@@ -52,7 +54,7 @@ export class StoreIndex {
   readonly #init: IndexInit;
   #pages: IndexPages;
   #tree: DigestTree;
-  #topics: TopicCounts;
+  #tallies: Tallies;
   /** Why the index is to be built anew, whatever the disk says. */
   #distrust: string | undefined;
 
@@ -60,15 +62,21 @@ export class StoreIndex {
     this.#init = init;
     this.#pages = this.#newPages();
     this.#tree = new DigestTree(this.#pages);
-    this.#topics = new TopicCounts(init.topicsMax);
+    this.#tallies = new Tallies(init);
   }
 
   get tree(): DigestTree {
     return this.#tree;
   }
 
+  /** How many messages and bytes there are, by hour and topic. */
+  get tallies(): Tallies {
+    return this.#tallies;
+  }
+
+  /** The tallies of pubsub topics. */
   get topics(): TopicCounts {
-    return this.#topics;
+    return this.#tallies.pubsub;
   }
 
   /** Whether the index is to be built anew, or is being so. */
@@ -88,17 +96,17 @@ export class StoreIndex {
   stage(change: IndexChange, batch: Batch): void {
     const before = this.#tree.count;
     change.written = this.#pages.stage(change.tree, batch);
-    change.topicsAreKnown = this.#topics.stage(change.topics, batch);
+    change.known = this.#tallies.stage(change.tallies, batch);
     this.#init.pruned.stage(change.pruned, batch);
     const isSame = change.written.leaves.length === 0 && change.tree.count === before;
-    if (!isSame) this.#pages.stageHeader(change.tree, change.topicsAreKnown, batch);
+    if (!isSame) this.#pages.stageHeader(change.tree, change.known, batch);
   }
 
   /** What was staged is on the disk. */
   adopt(change: IndexChange): void {
     this.#tree = change.tree;
     if (change.written !== undefined) this.#pages.adopt(change.written);
-    this.#topics.adopt(change.topics, change.topicsAreKnown);
+    this.#tallies.adopt(change.tallies, change.known);
     this.#init.pruned.adopt(change.pruned);
   }
 
@@ -110,7 +118,10 @@ export class StoreIndex {
   async load(signal?: AbortSignal): Promise<void> {
     await this.#init.pruned.load(this.#init.database);
     const reason = this.#distrust ?? (await this.#loadPages());
-    if (reason === undefined) return;
+    if (reason === undefined) {
+      if (this.#tallies.hours === undefined) await this.#countAnew(signal);
+      return;
+    }
     this.distrust(reason);
     await this.#rebuild(reason, signal);
     this.#distrust = undefined;
@@ -130,17 +141,17 @@ export class StoreIndex {
 
   /** Returns why the index has to be built anew, if so. */
   async #loadPages(): Promise<string | undefined> {
-    const { database, topicsMax } = this.#init;
+    const { database } = this.#init;
     try {
       const directory = await readDirectory(database);
       if (directory === undefined) return await this.#beginEmpty();
       const tree = this.#pages.treeOf(directory, this.#tree);
       this.#pages.proveNewest(tree);
-      const topics = new TopicCounts(topicsMax);
-      if (!directory.header.counted) topics.forget();
-      else if (!(await topics.load(database, tree.count))) return 'the counts of topics do not add up';
+      const tallies = new Tallies(this.#init);
+      const addsUp = await tallies.load(database, directory.header.known, tree.count);
+      if (!addsUp) return 'the counts of messages do not add up';
       this.#tree = tree;
-      this.#topics = topics;
+      this.#tallies = tallies;
       return undefined;
     } catch (error) {
       const { code, message } = toLacunaError(error);
@@ -162,7 +173,7 @@ export class StoreIndex {
     this.#pages.retire();
     this.#pages = this.#newPages();
     this.#tree = new DigestTree(this.#pages);
-    this.#topics = new TopicCounts(this.#init.topicsMax);
+    this.#tallies = new Tallies(this.#init);
   }
 
   #newPages(): IndexPages {
@@ -185,21 +196,26 @@ export class StoreIndex {
     this.#pages.retire();
     const pages = this.#newPages();
     const empty = pages.emptyTree(await firstUnused(database));
-    await database.write((batch) => pages.stageHeader(empty, false, batch, false));
+    await database.write((batch) => pages.stageHeader(empty, NOTHING_KNOWN, batch, false));
     for (const range of ALL_INDEX.slice(1)) await database.clear(range);
     const tree = await this.#rebuildTree(pages, empty, signal);
-    const topics = new TopicCounts(this.#init.topicsMax);
-    const changes = await this.#countTopics(tree.count, signal);
-    await database.write((batch) => {
-      const areKnown = changes !== undefined && topics.stage(changes, batch);
-      if (areKnown) topics.adopt(changes, true);
-      else topics.forget();
-      pages.stageHeader(tree, areKnown, batch);
-    });
+    const tallies = await buildTallies({ ...this.#init, tree }, signal);
+    await database.write((batch) => pages.stageHeader(tree, tallies.known, batch));
     this.#pages = pages;
     this.#tree = tree;
-    this.#topics = topics;
+    this.#tallies = tallies;
     log.info({ count: tree.count, ms: Math.round(clock.monotonicMs() - startedMs) }, 'the index is whole');
+  }
+
+  /** Where it was not known any more what messages come to, or the store is of a version that did not count them. */
+  async #countAnew(signal: AbortSignal | undefined): Promise<void> {
+    const { database, clock, log } = this.#init;
+    const startedMs = clock.monotonicMs();
+    log.info({ count: this.#tree.count }, 'the messages are counted by hour and topic, which is done once');
+    const tallies = await buildTallies({ ...this.#init, tree: this.#tree }, signal);
+    await database.write((batch) => this.#pages.stageHeader(this.#tree, tallies.known, batch));
+    this.#tallies = tallies;
+    log.info({ ms: Math.round(clock.monotonicMs() - startedMs) }, 'the messages are counted');
   }
 
   async #rebuildTree(
@@ -217,7 +233,7 @@ export class StoreIndex {
       let written: WrittenPages | undefined;
       await database.write((batch) => {
         written = pages.stage(staged, batch);
-        pages.stageHeader(staged, false, batch, false);
+        pages.stageHeader(staged, NOTHING_KNOWN, batch, false);
       });
       if (written !== undefined) pages.adopt(written);
       // The symbols of all blocks of a large store would fill the memory; those of the newest are needed soon.
@@ -239,20 +255,5 @@ export class StoreIndex {
     }
     if (ids.count > 0) await write();
     return tree;
-  }
-
-  /** Counts the messages of each pubsub topic by its entries; undefined when they are not to be counted. */
-  async #countTopics(count: number, signal: AbortSignal | undefined): Promise<TopicChanges | undefined> {
-    const { database, topicsMax = LIMITS.indexTopics } = this.#init;
-    const changes = new TopicChanges();
-    let entries = 0;
-    for await (const keys of database.keys(ALL_TOPICS.pubsub)) {
-      signal?.throwIfAborted();
-      for (const key of keys) changes.add(topicKeyOf(topicOfKey(key)), 1);
-      entries += keys.length;
-      if (changes.byName.size > topicsMax) return undefined;
-    }
-    // Entries are missing or astray, which `verify` finds: counts that are wrong would be worse than none.
-    return entries === count ? changes : undefined;
   }
 }

@@ -1,23 +1,12 @@
 /**
- * How many messages each pubsub topic has, so that a scope of all topics that are here is known to be everything.
- * Where there are more topics than the limit, or it is not known which topic lost a message, nothing is counted any
- * more until the index is built anew; scopes are then put together from the lists of their topics.
+ * How many messages and bytes each topic of a kind has. By those of pubsub topics a scope of all topics that are here
+ * is known to be everything. Where there are more topics than the limit, or it is not known which topic lost a
+ * message, nothing is counted any more until the counts are made anew.
  */
-import { LIMITS } from '../limits.ts';
 import type { Batch, Database } from './database.ts';
-import { ALL_TOPIC_COUNTS, topicCountKey, topicOfKey } from './keys.ts';
+import { ALL_TOPIC_COUNTS, type TopicKind, topicCountKey, topicOfKey } from './keys.ts';
 import { decodeTopicCount, encodeTopicCount } from './page-codec.ts';
-
-/** What a batch changes. */
-export class TopicChanges {
-  readonly byName = new Map<string, number>();
-  /** A message went, and it is not known which topic it had. */
-  isUnsure = false;
-
-  add(topic: TopicKey, change: number): void {
-    this.byName.set(topic.name, (this.byName.get(topic.name) ?? 0) + change);
-  }
-}
+import { addTo, isSound, isSpent, type Tally } from './tally.ts';
 
 /** A topic key, as bytes and as a name for maps. */
 export interface TopicKey {
@@ -29,11 +18,17 @@ export function topicKeyOf(bytes: Uint8Array): TopicKey {
   return { bytes, name: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1') };
 }
 
-export class TopicCounts {
-  readonly #topicsMax: number;
-  #counts: Map<string, number> | undefined = new Map();
+export function topicKeyNamed(name: string): TopicKey {
+  return { bytes: Buffer.from(name, 'latin1'), name };
+}
 
-  constructor(topicsMax: number = LIMITS.indexTopics) {
+export class TopicCounts {
+  readonly #kind: TopicKind;
+  readonly #topicsMax: number;
+  #counts: Map<string, Tally> | undefined = new Map();
+
+  constructor(kind: TopicKind, topicsMax: number) {
+    this.#kind = kind;
     this.#topicsMax = topicsMax;
   }
 
@@ -46,7 +41,7 @@ export class TopicCounts {
   sumOf(topics: Iterable<string>): number | undefined {
     if (this.#counts === undefined) return undefined;
     let sum = 0;
-    for (const name of topics) sum += this.#counts.get(name) ?? 0;
+    for (const name of topics) sum += this.#counts.get(name)?.messages ?? 0;
     return sum;
   }
 
@@ -55,54 +50,83 @@ export class TopicCounts {
     return [...(this.#counts?.keys() ?? [])];
   }
 
-  /** Returns false when the counts contradict each other, or what the index holds. */
-  async load(database: Database, count: number): Promise<boolean> {
-    const counts = new Map<string, number>();
-    let sum = 0;
-    for await (const chunk of database.entries(ALL_TOPIC_COUNTS)) {
+  /** What a topic has; undefined where it has nothing, or nothing is known. */
+  of(name: string): Readonly<Tally> | undefined {
+    return this.#counts?.get(name);
+  }
+
+  entries(): Iterable<readonly [name: string, tally: Readonly<Tally>]> {
+    return this.#counts ?? [];
+  }
+
+  /** Returns false when what lies on the disk cannot be the counts. */
+  async load(database: Database): Promise<boolean> {
+    const counts = new Map<string, Tally>();
+    for await (const chunk of database.entries(ALL_TOPIC_COUNTS[this.#kind])) {
       for (const [key, value] of chunk) {
         const topic = topicOfKey(key);
         const held = decodeTopicCount(topic, value);
         if (held === undefined || counts.size >= this.#topicsMax) return false;
         counts.set(topicKeyOf(topic).name, held);
-        sum += held;
       }
     }
     this.#counts = counts;
-    return sum === count;
-  }
-
-  /** Puts the counts as they will be into the batch; returns whether they will be known. */
-  stage(changes: TopicChanges, batch: Batch): boolean {
-    const counts = this.#counts;
-    if (counts === undefined || changes.isUnsure) return false;
-    let size = counts.size;
-    for (const [name, change] of changes.byName) {
-      if (!counts.has(name)) size += 1;
-      // More went than there were: what told the topic was damaged.
-      if ((counts.get(name) ?? 0) + change < 0) return false;
-    }
-    if (size > this.#topicsMax) return false;
-    for (const [name, change] of changes.byName) {
-      const topic = Buffer.from(name, 'latin1');
-      const count = (counts.get(name) ?? 0) + change;
-      if (count === 0) batch.del(topicCountKey(topic));
-      else batch.put(topicCountKey(topic), encodeTopicCount(topic, count));
-    }
     return true;
   }
 
-  /** What was staged is on the disk. */
-  adopt(changes: TopicChanges, areKnown: boolean): void {
-    if (!areKnown) this.forget();
-    for (const [name, change] of changes.byName) {
-      const count = (this.#counts?.get(name) ?? 0) + change;
-      if (count === 0) this.#counts?.delete(name);
-      else this.#counts?.set(name, count);
+  /** Whether the counts will be known after these changes. */
+  admits(changes: ReadonlyMap<string, Tally>): boolean {
+    const counts = this.#counts;
+    if (counts === undefined) return false;
+    let size = counts.size;
+    for (const [name, change] of changes) {
+      const held = counts.get(name);
+      if (held === undefined) size += 1;
+      else if (isSpent(held, change)) size -= 1;
     }
+    return size <= this.#topicsMax;
+  }
+
+  /** Whether no topic loses more than it has: else what told the topics was damaged. */
+  areSound(changes: ReadonlyMap<string, Tally>): boolean {
+    if (this.#counts === undefined) return true;
+    for (const [name, change] of changes) if (!isSound(this.#counts.get(name), change)) return false;
+    return true;
+  }
+
+  /** Puts the counts as they will be into the batch. */
+  stage(changes: ReadonlyMap<string, Tally>, batch: Batch): void {
+    for (const [name, { messages, bytes }] of changes) {
+      const held = this.#counts?.get(name);
+      const after = { messages: (held?.messages ?? 0) + messages, bytes: (held?.bytes ?? 0) + bytes };
+      this.#put(name, after, batch);
+    }
+  }
+
+  /** What was staged is on the disk. */
+  adopt(changes: ReadonlyMap<string, Tally>): void {
+    const counts = this.#counts;
+    if (counts === undefined) return;
+    for (const [name, change] of changes) {
+      const held = counts.get(name);
+      if (held === undefined) counts.set(name, { ...change });
+      else if (addTo(held, change).messages === 0) counts.delete(name);
+    }
+  }
+
+  /** Puts all counts into batches. */
+  *all(): Generator<(batch: Batch) => void> {
+    for (const [name, tally] of this.entries()) yield (batch) => this.#put(name, tally, batch);
   }
 
   forget(): void {
     this.#counts = undefined;
+  }
+
+  #put(name: string, tally: Tally, batch: Batch): void {
+    const topic = Buffer.from(name, 'latin1');
+    const key = topicCountKey(this.#kind, topic);
+    if (tally.messages === 0) batch.del(key);
+    else batch.put(key, encodeTopicCount(topic, tally));
   }
 }

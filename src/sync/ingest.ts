@@ -6,7 +6,7 @@ import { messageFault, messageHash, shapeOf, type WakuMessage } from '../core/me
 import { hashOf, makeId, makeIdOf } from '../core/sync-id.ts';
 import { type ErrorCode, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
-import type { AppendResult, Clock, MessageStore, Sha256, StoredMessage } from '../ports.ts';
+import type { AppendResult, Arrival, Clock, MessageStore, Sha256, StoredMessage } from '../ports.ts';
 import { asBuffer, encodeMessageAndTopic, MessageView } from '../wire/waku-message.ts';
 
 export type Admission =
@@ -76,10 +76,10 @@ export class Ingest extends Examiner {
   }
 
   /** Resolves when the messages are on the disk. Throws what the store throws. */
-  async append(messages: readonly StoredMessage[]): Promise<AppendResult> {
+  async append(messages: readonly StoredMessage[], arrival?: Arrival): Promise<AppendResult> {
     const counts = this.#counts;
     try {
-      const result = await this.#store.append(messages);
+      const result = await this.#store.append(messages, arrival);
       counts.stored += result.stored;
       counts.duplicate += result.duplicate;
       return result;

@@ -2,24 +2,36 @@
  * Messages that peers named and did not bring, and who was asked for each: what an operator wants to know of a message
  * that stays away. It lasts as long as the process; a message that arrives is let go of.
  */
-import { ID_WORDS } from '../core/sync-id.ts';
+import { ID_WORDS, timeOf } from '../core/sync-id.ts';
 import { LIMITS } from '../limits.ts';
-import type { MessageStore } from '../ports.ts';
+import type { Clock, MessageStore } from '../ports.ts';
 import { hexHash } from './ingest.ts';
+
+/** A message that peers named and did not bring. */
+export interface MissingMessage {
+  /** ns since 1970. */
+  readonly timestamp: bigint;
+  /** When a peer first named it. */
+  readonly sinceMs: number;
+  /** Who was asked for it; the one that was asked last is the last; of many, the last ones. */
+  readonly askedPeers: readonly string[];
+}
 
 interface Absentee {
   readonly id: Uint32Array;
-  /** The one that was asked last is the last; of many, the last ones. */
+  readonly sinceMs: number;
   readonly asked: readonly string[];
 }
 
 export class MissingBook {
   readonly #store: Pick<MessageStore, 'knows'>;
+  readonly #clock: Clock;
   /** The one that was named last is the last. */
   readonly #absentees = new Map<string, Absentee>();
 
-  constructor(store: Pick<MessageStore, 'knows'>) {
+  constructor(store: Pick<MessageStore, 'knows'>, clock: Clock) {
     this.#store = store;
+    this.#clock = clock;
   }
 
   get size(): number {
@@ -32,17 +44,27 @@ export class MissingBook {
    */
   note(id: Uint32Array, peer: string): readonly string[] | undefined {
     const hash = hexHash(id);
-    const before = this.#absentees.get(hash)?.asked ?? [];
+    const before = this.#absentees.get(hash);
     this.#absentees.delete(hash);
     if (this.#store.knows(id)) return undefined;
-    const asked = [...before.filter((other) => other !== peer), peer].slice(-LIMITS.missingPeers);
+    const others = before?.asked.filter((other) => other !== peer) ?? [];
+    const asked = [...others, peer].slice(-LIMITS.missingPeers);
     // The row is a view of a list that grows.
-    this.#absentees.set(hash, { id: id.slice(0, ID_WORDS), asked });
+    const sinceMs = before?.sinceMs ?? this.#clock.nowMs();
+    this.#absentees.set(hash, { id: id.slice(0, ID_WORDS), sinceMs, asked });
     for (const oldest of this.#absentees.keys()) {
       if (this.#absentees.size <= LIMITS.missingRemembered) break;
       this.#absentees.delete(oldest);
     }
     return asked;
+  }
+
+  /** What is known of the message of this `0x…` hash, as long as it is not here. */
+  find(messageHash: string): MissingMessage | undefined {
+    const absentee = this.#absentees.get(messageHash);
+    if (absentee === undefined || this.#store.knows(absentee.id)) return undefined;
+    const { id, sinceMs, asked } = absentee;
+    return { timestamp: timeOf(id), sinceMs, askedPeers: asked };
   }
 
   /** Lets go of those that are here by now. */

@@ -33,11 +33,12 @@ export interface RunOptions {
 
 export class SessionRunner {
   readonly #init: RunnerInit;
-  readonly #missing: MissingBook;
+  /** What peers named and did not bring. */
+  readonly missing: MissingBook;
 
   constructor(init: RunnerInit) {
     this.#init = init;
-    this.#missing = new MissingBook(init.store);
+    this.missing = new MissingBook(init.store, init.clock);
   }
 
   /**
@@ -91,10 +92,10 @@ export class SessionRunner {
   #tellMissing({ peer, missing, missingHashes, received }: SessionResult): void {
     const { log } = this.#init;
     // What came may be what another peer had not brought.
-    if (received > 0) this.#missing.settle();
+    if (received > 0) this.missing.settle();
     for (let row = 0; row < missingHashes.count; row++) {
       const id = missingHashes.at(row);
-      const asked = this.#missing.note(id, peer);
+      const asked = this.missing.note(id, peer);
       if (asked === undefined) continue;
       const messageHash = hexHash(id);
       log.warn({ peer, messageHash, timestamp: formatTimeNs(timeOf(id)), asked }, 'message still missing');

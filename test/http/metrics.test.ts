@@ -46,6 +46,33 @@ describe('metrics', () => {
     expect(await values(metrics, 'node_serving')).toEqual({ '': 0 });
   });
 
+  it('say what the largest pubsub topics have, and no more of them than a few', async () => {
+    const node = new PlainNode();
+    const metrics = metricsOf(node);
+    expect(await values(metrics, 'store_topic_messages')).toEqual({});
+    const all = Array.from({ length: LIMITS.metricTopics + 5 }, (_, at) => ({
+      bucket: at === 0 ? 'long'.repeat(1_000) : `topic-${at}`,
+      messages: 100 - at,
+      bytes: 1_000 - at,
+    }));
+    const counter = {
+      bytes: 77,
+      count: async () => undefined,
+      largestTopics: async (most: number) => all.slice(0, most),
+    };
+    node.store.counter = counter;
+    expect(await values(metrics, 'store_message_bytes')).toEqual({ '': 77 });
+    const [messages, bytes] = [
+      await values(metrics, 'store_topic_messages'),
+      await values(metrics, 'store_topic_bytes'),
+    ];
+    expect(Object.keys(messages)).toHaveLength(LIMITS.metricTopics);
+    expect(messages).toMatchObject({ ['long'.repeat(50)]: 100, 'topic-1': 99 });
+    expect(bytes).toMatchObject({ 'topic-1': 999 });
+    node.store.counter = { ...counter, largestTopics: async () => [] };
+    expect(await values(metrics, 'store_topic_bytes')).toEqual({});
+  });
+
   it('count what was handed to the writer, and what it did not take', async () => {
     const node = new PlainNode();
     const metrics = metricsOf(node);

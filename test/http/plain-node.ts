@@ -5,6 +5,7 @@ import { EVERYTHING } from '../../src/core/scope.ts';
 import { SyncIdList } from '../../src/core/sync-id.ts';
 import { LacunaError } from '../../src/errors.ts';
 import type { ServedNode, ServedStore } from '../../src/http/served-node.ts';
+import type { MessageCounter, MessageFacts } from '../../src/ports.ts';
 import { type NodeEvent, NodeEvents } from '../../src/sync/events.ts';
 import type { ClosedGap, Gap, Verification } from '../../src/sync/gap.ts';
 import { Ingest } from '../../src/sync/ingest.ts';
@@ -119,6 +120,7 @@ export class PlainNode implements ServedNode {
   readonly addresses: string[] = [];
   state: ServedNode['state'] = 'serving';
   connections = 1;
+  missing: NonNullable<ServedNode['missing']> = { find: () => undefined };
   readonly events = new NodeEvents();
   readonly running: RunningSession[] = [];
   readonly open: Gap[] = [];
@@ -185,6 +187,9 @@ export class PlainStore implements ServedStore {
   quarantined = 0;
   lost = 0;
   readonly passes: boolean[] = [];
+  /** What is known of any message. */
+  known: MessageFacts | undefined;
+  counter: MessageCounter | undefined;
   /** A scan waits for it before each message. */
   gate: Promise<void> = Promise.resolve();
   scanning = 0;
@@ -207,6 +212,13 @@ export class PlainStore implements ServedStore {
       },
       prediction: () => ({ bytesNow: 1_000, bytesInMonth: 3_000, messagesInMonth: 30 }),
     };
+  }
+
+  async facts(): Promise<MessageFacts | undefined> {
+    this.scanning += 1;
+    await this.gate;
+    this.scanning -= 1;
+    return this.known;
   }
 
   countBetween(): number {

@@ -5,7 +5,7 @@ import { LacunaError } from '../../src/errors.ts';
 import { nodeRoutes } from '../../src/http/routes.ts';
 import { LIMITS } from '../../src/limits.ts';
 import { formatTimeNs, nsFromMs } from '../../src/time.ts';
-import { NOW_MS, NOW_NS } from '../sample-messages.ts';
+import { NOW_MS, NOW_NS, samples } from '../sample-messages.ts';
 import { ask, begin, refusal, serve } from './asking.ts';
 import {
   auditEntry,
@@ -193,6 +193,72 @@ describe('counts', () => {
     open();
     await expect.poll(() => node.store.scanning).toBe(0);
     expect(node.store.visited).toBe(1);
+  });
+});
+
+describe('the explanation of a message', () => {
+  const hash = `0x${'ab'.repeat(32)}`;
+  const id = samples(1)[0]!.id;
+
+  it('says what is known of it, or since when it is missed', async () => {
+    const node = new PlainNode();
+    const url = await shown(node);
+    expect(await refusal(url, `/api/v1/explain?hash=${hash}`)).toEqual([404, 'MESSAGE_UNKNOWN']);
+    const absent = { timestamp: NOW_NS, sinceMs: NOW_MS, askedPeers: ['peer-a', 'peer-b'] };
+    node.missing = { find: (asked) => (asked === hash ? absent : undefined) };
+    expect((await ask(url, `/api/v1/explain?hash=${hash.slice(2).toUpperCase()}`)).json).toMatchObject({
+      messageHash: hash,
+      state: 'missing',
+      timestamp: String(NOW_NS),
+      arrival: null,
+      missing: { since: new Date(NOW_MS).toISOString(), askedPeers: ['peer-a', 'peer-b'] },
+    });
+    // It came after all.
+    const arrival = { atMs: NOW_MS, by: { path: 'http' } } as const;
+    const message = { pubsubTopic: 'p', contentTopic: 'c', bytes: 7 };
+    node.store.known = { id, state: 'stored', message, arrival, hasDamagedCopy: false };
+    expect((await ask(url, `/api/v1/explain?hash=${hash}`)).json).toMatchObject({
+      state: 'stored',
+      bytes: 7,
+      arrival: { at: new Date(NOW_MS).toISOString(), path: 'http', dialect: null, peer: null },
+      missing: null,
+    });
+  });
+
+  it('is refused for what is no hash', async () => {
+    const url = await shown(new PlainNode());
+    const digits = 'ab'.repeat(32);
+    const queries = [
+      '',
+      'hash=',
+      'hash=0x',
+      `hash=${digits}0`,
+      `hash=${digits.slice(1)}g`,
+      `hash=0x0x${digits}`,
+    ];
+    queries.push(`hash=${digits}&hash=${digits}`, `hash=${digits}&more=1`, `hash=${'a'.repeat(10_000)}`);
+    queries.push(`hash=${digits}%00`, `hash=%ff${digits.slice(2)}`, `hash[]=${digits}`);
+    for (const query of queries) {
+      expect([query, await refusal(url, `/api/v1/explain?${query}`)]).toEqual([query, [400, 'USAGE']]);
+    }
+    const via = await refusal(url, '/store/v1/messages?via=elsewhere', post([]));
+    expect(via).toEqual([400, 'USAGE']);
+  });
+
+  it('is looked for a few at a time', async () => {
+    const node = new PlainNode();
+    let open = (): void => undefined;
+    node.store.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    const url = await shown(node);
+    const path = `/api/v1/explain?hash=${hash}`;
+    const asked = Array.from({ length: LIMITS.httpExplanations }, () => begin(url, path));
+    await expect.poll(() => node.store.scanning).toBe(LIMITS.httpExplanations);
+    expect(await refusal(url, path)).toEqual([429, 'HTTP_BUSY']);
+    open();
+    for (const response of await Promise.all(asked)) expect(response.statusCode).toBe(404);
+    expect(await refusal(url, path)).toEqual([404, 'MESSAGE_UNKNOWN']);
   });
 });
 

@@ -239,7 +239,7 @@ describe('a page', () => {
     const [here, astray] = [samples(5), samples(5, { seed: 2 })];
     await store.append(here);
     await store.database.write((batch) => {
-      for (const message of astray) store.putter.putInto(batch, message);
+      for (const message of astray) store.putter.putInto(batch, message, undefined);
     });
     const scope = { pubsubTopics: [], contentTopics: [here[0]!.contentTopic] };
     const page = await store.archive.page({ ...EVERYTHING_ASKED, scope, cursor: undefined, countMax: 5 });

@@ -15,6 +15,7 @@ import { readDirectory } from '../../src/store/directory.ts';
 import { IndexPages } from '../../src/store/index-pages.ts';
 import { ALL_INDEX } from '../../src/store/keys.ts';
 import { LEAF_BYTES } from '../../src/store/leaf-cache.ts';
+import { NOTHING_KNOWN } from '../../src/store/tally.ts';
 import { Chance, START_NS, textOf } from '../core/random-sets.ts';
 import { temporaryFolder, withFolder } from '../temporary-folder.ts';
 
@@ -48,7 +49,7 @@ class PagedTree {
     let written: ReturnType<IndexPages['stage']> | undefined;
     const fill = this.database.write((batch) => {
       written = this.pages.stage(staged, batch);
-      this.pages.stageHeader(staged, false, batch);
+      this.pages.stageHeader(staged, NOTHING_KNOWN, batch);
       if (fails === 'lost') throw new Error('lost');
     });
     await fill.catch(() => undefined);

@@ -65,7 +65,7 @@ describe('a scope of pubsub topics', () => {
     await store.close();
   });
 
-  it('is put together from lists when nobody knows which topic lost a message, until that is repaired', async () => {
+  it('is put together from lists when nobody knows which topic lost a message, until they are counted anew', async () => {
     const folder = await temporaryFolder();
     const store = await openStore(folder);
     await store.append(MESSAGES);
@@ -77,8 +77,9 @@ describe('a scope of pubsub topics', () => {
     expect(await countOf(store, TOPICS)).toBe(399);
     await store.close();
     const again = await openStore(folder);
-    expect(await isWhole(again, TOPICS)).toBe(false);
-    await verifyStore(again, true);
+    expect(await isWhole(again, TOPICS)).toBe(true);
+    // The entry of the message under its content topic was not found with it.
+    expect(await verifyStore(again, true)).toEqual({ checked: 399, damaged: 1, repaired: 1 });
     expect(await isWhole(again, TOPICS)).toBe(true);
     await again.append(MESSAGES);
     expect(await verifyStore(again, false)).toEqual({ checked: 400, damaged: 0, repaired: 0 });

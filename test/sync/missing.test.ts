@@ -112,7 +112,7 @@ describe('a message that a session lacks at its end', () => {
 
 describe('the book of missing messages', () => {
   it('holds so many messages, and so many peers of each: the latest', () => {
-    const book = new MissingBook(new MemoryStore());
+    const book = new MissingBook(new MemoryStore(), new VirtualClock());
     const many = samples(LIMITS.missingRemembered + 1);
     for (const { id } of many) book.note(id, 'before');
     expect(book.size).toBe(LIMITS.missingRemembered);
@@ -126,12 +126,19 @@ describe('the book of missing messages', () => {
 
   it('lets go of what has come', async () => {
     const store = new MemoryStore();
-    const book = new MissingBook(store);
+    const clock = new VirtualClock();
+    const book = new MissingBook(store, clock);
+    const sinceMs = clock.nowMs();
     for (const { id } of pool) book.note(id, 'peer');
+    await clock.advance(1_000);
+    book.note(newest.id, 'another');
+    const absent = { timestamp: timeOf(newest.id), sinceMs, askedPeers: ['peer', 'another'] };
+    expect(book.find(`0x${hexOf(newest)}`)).toEqual(absent);
     await store.append(pool.slice(0, 20));
     book.settle();
     expect(book.size).toBe(40);
     await store.append([newest]);
+    expect(book.find(`0x${hexOf(newest)}`)).toBeUndefined();
     expect(book.note(newest.id, 'another')).toBeUndefined();
     expect(book.size).toBe(39);
   });

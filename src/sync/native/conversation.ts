@@ -170,6 +170,7 @@ export class Conversation {
       clock,
       outlet,
       pace: download,
+      arrival: { path: 'session', dialect: 'native', role: session.role, peer: session.peer },
       signal,
       scope: terms.scope,
       sinceNs: terms.sinceNs,

@@ -7,7 +7,7 @@ import { inScope, type Scope } from '../../core/scope.ts';
 import { boundAt, compareIds, ID_WORDS, SyncIdList } from '../../core/sync-id.ts';
 import { type ErrorCode, LacunaError, toLacunaError } from '../../errors.ts';
 import { LIMITS } from '../../limits.ts';
-import type { AppendResult, Clock, MessageStore, StoredMessage } from '../../ports.ts';
+import type { AppendResult, Arrival, Clock, MessageStore, StoredMessage } from '../../ports.ts';
 import type { BatchFrame, OfferFrame } from '../../wire/native-frame.ts';
 import type { Ingest } from '../ingest.ts';
 import type { Pace } from '../pace.ts';
@@ -24,6 +24,8 @@ export interface DemandInit {
   readonly clock: Clock;
   readonly outlet: Outlet;
   readonly pace: Pace;
+  /** How what is taken comes. */
+  readonly arrival: Arrival;
   readonly signal: AbortSignal;
   readonly scope: Scope;
   readonly sinceNs: bigint;
@@ -386,11 +388,11 @@ export class Demand implements Claimant {
 
   /** A full queue of the store holds the sender by the acknowledgements that do not come. */
   async #append(messages: readonly StoredMessage[]): Promise<AppendResult> {
-    const { ingest, clock, signal } = this.#init;
+    const { ingest, clock, signal, arrival } = this.#init;
     for (;;) {
       signal.throwIfAborted();
       try {
-        return await ingest.append(messages);
+        return await ingest.append(messages, arrival);
       } catch (error) {
         if (toLacunaError(error).code !== 'STORE_BUSY') throw error;
       }

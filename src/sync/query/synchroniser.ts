@@ -225,7 +225,12 @@ class Pull {
       } else if (store.knows(message.id)) session.known += 1;
       else if (typeof verdict === 'object' && 'stored' in verdict) admitted.push(verdict.stored);
     }
-    const { stored, duplicate } = await ingest.append(admitted);
+    const { stored, duplicate } = await ingest.append(admitted, {
+      path: 'session',
+      dialect: 'query',
+      role: 'initiator',
+      peer: session.peer,
+    });
     session.received += stored;
     session.known += duplicate;
     const bytes = encoded.reduce((sum, { length }) => sum + length, 0);

@@ -123,7 +123,7 @@ export class TransferReceiver {
     );
     const unaskedBytes = unasked.reduce((sum, { stored }) => sum + stored.encoded.length, 0);
     budgets.takeUnasked(peer, unasked.length, unaskedBytes);
-    await this.#append(admitted);
+    await this.#append(peer, admitted);
     if (strikes.isBanned(peer)) throw new LacunaError('PEER_BANNED', 'the peer is banned');
     return 0;
   }
@@ -150,12 +150,21 @@ export class TransferReceiver {
     return refusal;
   }
 
-  async #append(admitted: readonly { stored: StoredMessage; session: WakuSession }[]): Promise<void> {
+  async #append(
+    peer: string,
+    admitted: readonly { stored: StoredMessage; session: WakuSession }[],
+  ): Promise<void> {
     if (admitted.length === 0) return;
     // Asked before the write: afterwards all of them are known. Of two that are the same, the first is new.
     const seen = new DigestTree();
     const fresh = admitted.map(({ stored }) => seen.insert(stored.id, 0) && !this.#init.store.has(stored.id));
-    await this.#init.ingest.append(admitted.map(({ stored }) => stored));
+    const roles = [...new Set(admitted.map(({ session }) => session.role))];
+    await Promise.all(
+      roles.map((role) => {
+        const messages = admitted.filter(({ session }) => session.role === role).map(({ stored }) => stored);
+        return this.#init.ingest.append(messages, { path: 'session', dialect: 'waku', role, peer });
+      }),
+    );
     for (const [index, { stored, session }] of admitted.entries()) session.arrived(stored.id, fresh[index]!);
   }
 
