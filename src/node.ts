@@ -1,63 +1,36 @@
 /**
- * The composition root: the only file that names concrete classes. Opens the store, the host and the protocols
- * in order, and closes them in the reverse one.
+ * The life of a node: it opens its parts, serves, keeps its store in step with peers, and closes everything in the
+ * reverse order. What it is made of stands in `node-parts.ts`.
  */
-import { join } from 'node:path';
 import { Auditor } from './audit/auditor.ts';
 import type { Config } from './config.ts';
 import type { Scope } from './core/scope.ts';
 import { LacunaError, toLacunaError } from './errors.ts';
-import { loadOrCreateIdentity } from './identity.ts';
 import { LIMITS } from './limits.ts';
 import { peerOfAddress } from './net/addresses.ts';
-import { Host } from './net/host.ts';
 import { PeerLearner, servePeers } from './net/peers.ts';
-import { STORE_QUERY, SYNC, TRANSFER } from './net/protocols.ts';
 import { serveSessions } from './net/sessions.ts';
-import { ClusterCheck, metadataOf, namedCluster, serveMetadata } from './net/waku-metadata.ts';
+import { metadataOf, serveMetadata } from './net/waku-metadata.ts';
 import { serveStoreQueries } from './net/waku-store.ts';
 import { serveTransfer } from './net/waku-transfer.ts';
-import type { Clock, Logger, PeerLink, Random } from './ports.ts';
-import { LevelMessageStore } from './store/message-store.ts';
-import { Budgets } from './sync/budgets.ts';
-import { NodeEvents } from './sync/events.ts';
-import { Gate } from './sync/gate.ts';
-import { Ingest } from './sync/ingest.ts';
+import { type NodeInit, openParts, type Parts, type Protocols, protocolsOf } from './node-parts.ts';
+import type { Logger, PeerLink } from './ports.ts';
+import type { LevelMessageStore } from './store/message-store.ts';
+import type { NodeEvents } from './sync/events.ts';
+import type { Ingest } from './sync/ingest.ts';
 import type { PeerSource } from './sync/known-peer.ts';
 import type { Ledger } from './sync/ledger.ts';
-import { LimitCounts } from './sync/limit-counts.ts';
 import type { MissingBook } from './sync/missing-book.ts';
-import { Agreements } from './sync/native/agreements.ts';
-import { NativeSynchroniser } from './sync/native/synchroniser.ts';
-import { Pace } from './sync/pace.ts';
 import type { PeerDirectory } from './sync/peers.ts';
-import { RequestPace } from './sync/query/request-pace.ts';
 import { StoreClient } from './sync/query/store-client.ts';
-import { QuerySynchroniser } from './sync/query/synchroniser.ts';
 import type { ScopedWindow } from './sync/scheduler.ts';
 import type { Dialect, Direction, SessionPlan, SessionResult } from './sync/session.ts';
-import { SessionRunner } from './sync/session-runner.ts';
-import { SessionTable } from './sync/session-table.ts';
-import { StoreResponder } from './sync/store-query/responder.ts';
-import { StoreService } from './sync/store-query/service.ts';
-import { Strikes } from './sync/strikes.ts';
-import { Synchroniser } from './sync/synchroniser.ts';
-import { Traffic, type TrafficRow } from './sync/traffic.ts';
+import type { SessionTable } from './sync/session-table.ts';
+import type { StoreService } from './sync/store-query/service.ts';
+import type { TrafficRow } from './sync/traffic.ts';
 import { Upkeep } from './sync/upkeep.ts';
-import { WakuSynchroniser } from './sync/waku/synchroniser.ts';
-import { TransferReceiver } from './sync/waku/transfer.ts';
-import { systemClock, systemRandom, systemSha256 } from './system.ts';
+import { systemSha256 } from './system.ts';
 import { nsFromMs } from './time.ts';
-import { VERSION } from './version.ts';
-
-export interface NodeInit {
-  readonly config: Config;
-  readonly log: Logger;
-  readonly clock?: Clock;
-  readonly random?: Random;
-  /** Make the data folder where there is none. */
-  readonly create?: boolean;
-}
 
 export type NodeState = 'starting' | 'serving' | 'stopping';
 
@@ -84,45 +57,15 @@ export interface SyncOutcome {
   readonly error?: LacunaError;
 }
 
-/** What is made before the node itself, because making it takes time. */
-interface Parts {
-  readonly store: LevelMessageStore;
-  readonly host: Host;
-  readonly gate: Gate;
-  readonly counts: LimitCounts;
-  readonly strikes: Strikes;
-  readonly budgets: Budgets;
-  readonly traffic: Traffic;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly events: NodeEvents;
-}
-
 export class LacunaNode {
   readonly store: LevelMessageStore;
-  readonly ingest: Ingest;
-  readonly strikes: Strikes;
-  readonly sessions: SessionTable;
   readonly events: NodeEvents;
-  /** What peers named and did not bring. */
-  readonly missing: MissingBook;
-  /** Answers queries of its history. */
-  readonly storeQueries: StoreService;
   /** Compares this node with others, and remembers what came of it. */
   readonly auditor: Auditor;
-  readonly #host: Host;
-  readonly #gate: Gate;
-  readonly #counts: LimitCounts;
-  readonly #traffic: Traffic;
-  readonly #cluster: ClusterCheck;
-  readonly #receiver: TransferReceiver;
-  readonly #responder: StoreResponder;
-  readonly #synchroniser: Synchroniser;
   readonly #config: Config;
-  readonly #clock: Clock;
-  readonly #random: Random;
   readonly #log: Logger;
-  readonly #requests: RequestPace;
+  readonly #parts: Parts;
+  readonly #protocols: Protocols;
   readonly #stop = new AbortController();
   #learner: PeerLearner | undefined;
   #upkeep!: Upkeep;
@@ -130,93 +73,24 @@ export class LacunaNode {
   #stopped: Promise<void> | undefined;
 
   private constructor({ config, log }: NodeInit, parts: Parts) {
-    const { store, host, gate, counts, strikes, budgets, traffic, clock, random, events } = parts;
-    const scope = scopeOf(config);
+    const { store, events } = parts;
     this.#config = config;
-    this.#clock = clock;
-    this.#random = random;
     this.#log = log;
-    this.#requests = new RequestPace(clock);
+    this.#parts = parts;
     this.store = store;
     this.events = events;
-    this.#host = host;
-    this.#gate = gate;
-    this.#counts = counts;
-    this.#traffic = traffic;
-    this.strikes = strikes;
-    this.sessions = new SessionTable(clock, counts);
-    this.ingest = new Ingest(store, clock, systemSha256);
-    const { sessions, ingest } = this;
-    const onSession = (result: SessionResult, error: LacunaError | undefined): void => {
-      this.#upkeep.settle(result, error);
-      events.emit({ event: 'session', result, error });
-    };
-    const runner = new SessionRunner({ sessions, strikes, store, clock, log, onSession });
-    this.missing = runner.missing;
-    const upload = new Pace(clock, config.uploadRate?.all, config.uploadRate?.topics);
-    const download = new Pace(clock, config.downloadRate?.all, config.downloadRate?.topics);
-    const native = new NativeSynchroniser({
-      runner,
-      store,
-      ingest,
-      strikes,
-      budgets,
-      agreements: new Agreements({ records: store.records, sha256: systemSha256, clock, log }),
-      traffic: traffic.of(SYNC),
-      clock,
-      random,
-      scope,
-      gapsWithin: (asked, window) => this.#upkeep.gapsWithin(asked, window),
-      upload,
-      download,
-    });
-    const transfers = traffic.of(TRANSFER);
-    const waku = new WakuSynchroniser({
-      runner,
-      store,
-      clock,
-      random,
-      scope,
-      upload,
-      budgets,
-      traffic: transfers,
-    });
-    const query = new QuerySynchroniser({
-      runner,
-      store,
-      ingest,
-      strikes,
-      clock,
-      random,
-      sha256: systemSha256,
-      pace: this.#requests,
-      download,
-      traffic: traffic.of(STORE_QUERY),
-      onCompared: (comparison) => this.ledger.compared(comparison),
-    });
-    this.#synchroniser = new Synchroniser(native, waku, query, budgets);
-    this.#cluster = new ClusterCheck(host, metadataOf(config), namedCluster(config) !== undefined);
-    this.#receiver = new TransferReceiver({
-      ingest,
-      store,
-      sessions,
-      strikes,
-      budgets,
-      download,
-      traffic: transfers,
-      log,
+    this.#protocols = protocolsOf(config, log, parts, {
+      scope: this.scope,
       stop: this.#stop.signal,
-    });
-    const { archive } = store;
-    this.storeQueries = new StoreService({ archive, sha256: systemSha256, clock, log });
-    this.#responder = new StoreResponder({
-      service: this.storeQueries,
-      budgets,
-      strikes,
-      counts,
-      traffic: traffic.of(STORE_QUERY),
+      gapsWithin: (asked, window) => this.#upkeep.gapsWithin(asked, window),
+      onCompared: (comparison) => this.ledger.compared(comparison),
+      onSession: (result, error) => {
+        this.#upkeep.settle(result, error);
+        events.emit({ event: 'session', result, error });
+      },
     });
     this.auditor = this.#makeAuditor();
+    const { strikes, counts, host } = parts;
     strikes.onBan = (peer) => {
       counts.hit('bans');
       log.warn({ code: 'PEER_BANNED', peer, hosts: host.hostsOf(peer) }, 'a peer is banned for a while');
@@ -226,70 +100,50 @@ export class LacunaNode {
 
   /** Opens the store and the host; nothing listens yet. */
   static async open(init: NodeInit): Promise<LacunaNode> {
-    const { config, log, clock = systemClock, random = systemRandom } = init;
-    const events = new NodeEvents();
-    const store = await LevelMessageStore.open({
-      directory: config.data,
-      create: init.create ?? false,
-      clock,
-      log,
-      sha256: systemSha256,
-      retention: config.retention,
-      onPruned: (removed, bytes) => events.emit({ event: 'pruned', removed, bytes }),
-    });
+    const parts = await openParts(init);
     try {
-      const counts = new LimitCounts();
-      const strikes = new Strikes(clock);
-      const gate = new Gate({
-        allow: config.allowPeer,
-        deny: config.denyPeer,
-        configured: [...config.peer, ...config.bootstrap].map(peerOfAddress),
-        isPrivate: config.private,
-        connectionsMax: config.connections,
-        isBanned: (peer) => strikes.isBanned(peer),
-        counts,
-      });
-      const budgets = new Budgets({ clock, strikes, counts, isKnown: (peer) => gate.isKnown(peer) });
-      const topicsWithRates = [config.uploadRate, config.downloadRate].flatMap((rates) =>
-        Object.keys(rates?.topics ?? {}),
-      );
-      const traffic = new Traffic(config.pubsubTopic, topicsWithRates);
-      const host = await Host.create({
-        privateKey: await loadOrCreateIdentity(config.data),
-        peerStoreDirectory: join(config.data, 'libp2p'),
-        listen: config.listen,
-        version: VERSION,
-        clock,
-        gate,
-        admitsStream: (peer) => budgets.admitsStream(peer),
-        traffic,
-        mdns: config.mdns,
-      });
-      const parts = { store, host, gate, counts, strikes, budgets, traffic, clock, random, events };
       const node = new LacunaNode(init, parts);
-      node.#upkeep = await node.#loadUpkeep(random);
+      node.#upkeep = await node.#loadUpkeep();
       return node;
     } catch (error) {
-      await store.close();
+      await parts.store.close();
       throw error;
     }
   }
 
   get peerId(): string {
-    return this.#host.peerId;
+    return this.#parts.host.peerId;
+  }
+
+  get ingest(): Ingest {
+    return this.#protocols.ingest;
+  }
+
+  get sessions(): SessionTable {
+    return this.#protocols.sessions;
+  }
+
+  /** Answers queries of its history. */
+  get storeQueries(): StoreService {
+    return this.#protocols.storeQueries;
+  }
+
+  /** What peers named and did not bring. */
+  get missing(): MissingBook {
+    return this.#protocols.missing;
   }
 
   /** The topics that this node covers; all where none are named. */
   get scope(): Scope {
-    return scopeOf(this.#config);
+    return { pubsubTopics: this.#config.pubsubTopic, contentTopics: this.#config.contentTopic };
   }
 
   get addresses(): string[] {
-    return this.#host.addresses;
+    return this.#parts.host.addresses;
   }
 
   get connections(): number {
-    return this.#host.libp2p.getConnections().length;
+    return this.#parts.host.libp2p.getConnections().length;
   }
 
   get state(): NodeState {
@@ -307,24 +161,25 @@ export class LacunaNode {
 
   /** Bytes that have moved since the node was opened. */
   traffic(): TrafficRow[] {
-    return this.#traffic.rows();
+    return this.#parts.traffic.rows();
   }
 
   /** How often each limit has turned somebody away. */
   limitsHit(): Readonly<Record<string, number>> {
-    return this.#counts.all;
+    return this.#parts.counts.all;
   }
 
   /** Serves the protocols, listens, finds out what was missed, and begins to fetch it. */
   async start(): Promise<void> {
-    const host = this.#host;
+    const { host } = this.#parts;
+    const { receiver, responder, synchroniser, cluster } = this.#protocols;
     host.onPeer = (address, source) => this.#heard(address, source);
     host.onConnect = (peer) => this.#upkeep.connected(peer);
     host.onDisconnect = (peer) => this.#upkeep.disconnected(peer);
     await serveMetadata(host, metadataOf(this.#config));
-    await serveTransfer(host, this.#receiver);
-    await serveStoreQueries(host, { responder: this.#responder, strikes: this.strikes, log: this.#log });
-    await serveSessions(host, this.#synchroniser, this.#cluster, this.#stop.signal, this.#log);
+    await serveTransfer(host, receiver);
+    await serveStoreQueries(host, { responder, strikes: this.#parts.strikes, log: this.#log });
+    await serveSessions(host, synchroniser, cluster, this.#stop.signal, this.#log);
     if (this.#config.learnPeers) await this.#sharePeers();
     await host.start();
     await this.#upkeep.start();
@@ -347,7 +202,7 @@ export class LacunaNode {
     const stop = this.#stopWith(options.stop);
     const link = await this.#linkTo(address, stop);
     const plan = this.#plan(link, options);
-    return await this.#synchroniser.synchronise(link, plan, options.dialect, stop);
+    return await this.#protocols.synchroniser.synchronise(link, plan, options.dialect, stop);
   }
 
   /**
@@ -366,7 +221,7 @@ export class LacunaNode {
       try {
         const link = await this.#linkTo(address, stop);
         const run = (): Promise<SessionResult> =>
-          this.#synchroniser.synchronise(link, this.#plan(link, options), options.dialect, stop);
+          this.#protocols.synchroniser.synchronise(link, this.#plan(link, options), options.dialect, stop);
         const { dialect = 'auto' } = options;
         if (link.isLacuna && (dialect === 'auto' || dialect === 'native'))
           return { address, result: await run() };
@@ -397,8 +252,8 @@ export class LacunaNode {
   }
 
   #clientOf(link: PeerLink): StoreClient {
-    const [clock, random, pace] = [this.#clock, this.#random, this.#requests];
-    return new StoreClient({ link, clock, random, pace, sha256: systemSha256 });
+    const { clock, random } = this.#parts;
+    return new StoreClient({ link, clock, random, pace: this.#protocols.requests, sha256: systemSha256 });
   }
 
   #makeAuditor(): Auditor {
@@ -408,36 +263,37 @@ export class LacunaNode {
       store,
       ingest,
       records: store.records,
-      clock: this.#clock,
+      clock: this.#parts.clock,
       log: this.#log,
       connect: (address, stop) => this.#linkTo(address, stop),
       peerOf: peerOfAddress,
-      synchronise: (link, plan, dialect, stop) => this.#synchroniser.synchronise(link, plan, dialect, stop),
+      synchronise: (link, plan, dialect, stop) =>
+        this.#protocols.synchroniser.synchronise(link, plan, dialect, stop),
       clientOf: (link) => this.#clientOf(link),
       stop: this.#stop.signal,
     });
   }
 
   async #linkTo(address: string, stop: AbortSignal): Promise<PeerLink> {
-    const connection = await this.#host.connect(address, stop);
-    await this.#cluster.admit(connection);
-    return await this.#host.link(connection);
+    const connection = await this.#parts.host.connect(address, stop);
+    await this.#protocols.cluster.admit(connection);
+    return await this.#parts.host.link(connection);
   }
 
   #stopWith(stop: AbortSignal | undefined): AbortSignal {
     return stop === undefined ? this.#stop.signal : AbortSignal.any([this.#stop.signal, stop]);
   }
 
-  async #loadUpkeep(random: Random): Promise<Upkeep> {
+  async #loadUpkeep(): Promise<Upkeep> {
     const { syncInterval, syncRange, syncJitter, peer, bootstrap, mdns } = this.#config;
     const { store, events } = this;
     return await Upkeep.load({
       ownPeer: this.peerId,
       store,
-      clock: this.#clock,
-      random,
+      clock: this.#parts.clock,
+      random: this.#parts.random,
       log: this.#log,
-      scope: scopeOf(this.#config),
+      scope: this.scope,
       intervalMs: syncInterval,
       rangeMs: syncRange,
       jitterMs: syncJitter,
@@ -459,23 +315,23 @@ export class LacunaNode {
     let { sinceNs } = window;
     if (link.isLacuna) void this.#learner?.learnFrom(address, link.peer);
     else if (link.reconciles) {
-      const oldestMs = this.#clock.nowMs() - LIMITS.stockSyncRangeMs - LIMITS.sessionJitterMs;
+      const oldestMs = this.#parts.clock.nowMs() - LIMITS.stockSyncRangeMs - LIMITS.sessionJitterMs;
       const oldestNs = nsFromMs(Math.max(0, oldestMs));
       if (oldestNs >= window.untilNs)
         throw new LacunaError('SESSION_WINDOW', 'a stock node keeps no index of that time');
       if (sinceNs < oldestNs) sinceNs = oldestNs;
     }
     const plan: SessionPlan = { ...window, sinceNs, direction: 'both', dryRun: false };
-    return await this.#synchroniser.synchronise(link, plan, 'auto', stop);
+    return await this.#protocols.synchroniser.synchronise(link, plan, 'auto', stop);
   }
 
   async #sharePeers(): Promise<void> {
-    const mayShare = (peer: string): boolean => this.#gate.sharesPeersWith(peer);
-    await servePeers(this.#host, () => this.peers.goodAddresses(LIMITS.peerListAddresses), mayShare);
+    const mayShare = (peer: string): boolean => this.#parts.gate.sharesPeersWith(peer);
+    await servePeers(this.#parts.host, () => this.peers.goodAddresses(LIMITS.peerListAddresses), mayShare);
     this.#learner = new PeerLearner({
-      host: this.#host,
-      strikes: this.strikes,
-      clock: this.#clock,
+      host: this.#parts.host,
+      strikes: this.#parts.strikes,
+      clock: this.#parts.clock,
       log: this.#log,
       mayShare,
       onLearnt: (address) => this.#heard(address, 'learnt'),
@@ -492,7 +348,7 @@ export class LacunaNode {
    * asked for more, it would be sent history that it does not look for. One that is only asked has no such bounds.
    */
   #plan(link: PeerLink, options: SyncOptions): SessionPlan {
-    const nowMs = this.#clock.nowMs();
+    const nowMs = this.#parts.clock.nowMs();
     const isAsked = options.dialect === 'query' || !link.reconciles;
     const untilMs = link.isLacuna ? nowMs + LIMITS.importFutureMs : nowMs - LIMITS.sessionJitterMs;
     const sinceMs = link.isLacuna || isAsked ? 0 : untilMs - LIMITS.stockSyncRangeMs;
@@ -500,7 +356,7 @@ export class LacunaNode {
     const untilNs = options.untilNs ?? nsFromMs(untilMs);
     if (sinceNs >= untilNs)
       throw new LacunaError('USAGE', 'the window is empty: --since is not before --until');
-    const scope = options.scope ?? scopeOf(this.#config);
+    const scope = options.scope ?? this.scope;
     const { direction = 'both', dryRun = false, messagesMax, bytesMax, audit, onProgress } = options;
     return { scope, sinceNs, untilNs, direction, dryRun, messagesMax, bytesMax, audit, onProgress };
   }
@@ -509,11 +365,7 @@ export class LacunaNode {
     this.#state = 'stopping';
     this.#stop.abort(new LacunaError('SESSION_ABORTED', 'the node stops'));
     await this.#upkeep.stop();
-    await this.#host.stop();
+    await this.#parts.host.stop();
     await this.store.close();
   }
-}
-
-function scopeOf(config: Config): Scope {
-  return { pubsubTopics: config.pubsubTopic, contentTopics: config.contentTopic };
 }

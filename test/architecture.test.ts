@@ -43,7 +43,8 @@ const MAY_USE: Readonly<Record<string, readonly string[]>> = {
   system: LEAVES,
   config: ['core', ...LEAVES],
   identity: ['store', ...LEAVES],
-  node: ['core', 'wire', 'store', 'sync', 'net', 'audit', 'config', 'identity', 'system', ...LEAVES],
+  'node-parts': ['core', 'store', 'sync', 'net', 'config', 'identity', 'system', ...LEAVES],
+  node: ['core', 'store', 'sync', 'net', 'audit', 'config', 'node-parts', 'system', ...LEAVES],
   http: ['core', 'wire', 'sync', 'audit', 'node', ...LEAVES],
   cli: [
     'core',
