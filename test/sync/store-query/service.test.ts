@@ -157,6 +157,19 @@ describe('a query', () => {
     }
   });
 
+  it('goes on behind a page that was cut by its bytes, though its messages were pruned', async () => {
+    for (const paginationForward of [true, false]) {
+      const archive = new MemoryArchive(samples(60, { payloadBytes: 140_000 }));
+      let read = 0;
+      await allPages(serviceOf(archive), { paginationForward, paginationLimit: 100 }, (page) => {
+        const gone = new Set(hashesOf(page));
+        read += gone.size;
+        archive.messages = archive.messages.filter((message) => !gone.has(hexOf(message)));
+      });
+      expect([read, archive.messages.length]).toEqual([60, 0]);
+    }
+  });
+
   it('is answered past pages of messages that cannot be read', async () => {
     const messages = samples(12);
     const archive = new MemoryArchive(messages);
