@@ -9,7 +9,7 @@ import { describe, expect, it } from 'vitest';
 import type { Scope } from '../../src/core/scope.ts';
 import { boundAt, hashOf, makeId, SyncIdList, TIMESTAMP_MAX, timeOf } from '../../src/core/sync-id.ts';
 import { LIMITS } from '../../src/limits.ts';
-import type { MessageStore, StoredMessage } from '../../src/ports.ts';
+import type { AppendResult, MessageStore, StoredMessage } from '../../src/ports.ts';
 import type { LevelMessageStore } from '../../src/store/message-store.ts';
 import { Chance } from '../core/random-sets.ts';
 import { endedIn } from '../ended-in.ts';
@@ -242,7 +242,10 @@ describe('any history of a store', () => {
               });
               const results = await Promise.all(appends.map((messages) => store.append(messages)));
               const expected = await Promise.all(appends.map((messages) => oracle.append(messages)));
-              expect(results).toEqual(expected);
+              // Of appends under way together a small one may be written first: which of them stored what both bring
+              // is then another one's.
+              expect(totalOf(results)).toEqual(totalOf(expected));
+              if (appends.length === 1) expect(results).toEqual(expected);
             }
             await expectSame(store, oracle, chance);
             await store.close();
@@ -355,4 +358,9 @@ function text(bytes: Uint8Array): string {
 function someOf(topics: readonly string[], chance: Chance): string[] {
   const some = topics.filter(() => chance.below(3) === 0);
   return chance.below(5) === 0 ? [...some, '/not held'] : some;
+}
+
+function totalOf(results: readonly AppendResult[]): AppendResult {
+  const sum = (key: keyof AppendResult): number => results.reduce((all, result) => all + result[key], 0);
+  return { stored: sum('stored'), duplicate: sum('duplicate') };
 }
