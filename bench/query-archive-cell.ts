@@ -1,30 +1,52 @@
 /** The process of `query-archive`: asks the archive of a store, and gives the times that it took. */
 import '../src/platform.ts';
+import { join } from 'node:path';
+import { Level } from 'level';
+import type { DigestTree } from '../src/core/digest-tree.ts';
 import { boundAt, hashOf, type SyncIdList, TIMESTAMP_MAX } from '../src/core/sync-id.ts';
 import type { Archive, ArchiveQuery } from '../src/ports.ts';
+import { hashKeyOf, topicRange } from '../src/store/keys.ts';
 import { LevelMessageStore } from '../src/store/message-store.ts';
 import { silentLogger, systemClock, systemSha256 } from '../src/system.ts';
 import { serveCommands } from './cells.ts';
+import { DAY_NS, PAGE, QUERY_TOPICS, Questions, type Times, timesOf } from './query-questions.ts';
 import { contentTopicOf, pubsubTopicOf } from './workload.ts';
 
-export interface Timed {
+export interface Timed extends Times {
   readonly name: string;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
 }
 
-const PAGE = 100;
+export interface HashOrder {
+  readonly folder: string;
+  readonly samples: number;
+}
+
+/** A hundred hashes each. */
+export interface PickedHashes {
+  readonly everything: readonly Uint8Array[][];
+  readonly newestDay: readonly Uint8Array[][];
+}
+
 const SAMPLES = 1_000;
 const HASH_SAMPLES = 200;
-const PUBSUB = 4;
-const CONTENT = 100;
-const SPAN_NS = 30n * 86_400_000_000_000n;
-const SINCE_NS = 1_700_000_000_000_000_000n;
-const DAY_NS = 86_400_000_000_000n;
+const PUBSUB = QUERY_TOPICS.pubsub;
+const CONTENT = QUERY_TOPICS.content;
 
 const commands = {
   async measure({ folder }: { readonly folder: string }): Promise<Timed[]> {
-    return await measureArchive(folder);
+    return [...(await measureArchive(folder)), ...(await measureRaw(folder))];
+  },
+
+  /** Of messages that are there, a hundred at a time. */
+  async hashes({ folder, samples }: HashOrder): Promise<PickedHashes> {
+    const store = await openStore(folder);
+    const { tree } = store.storeIndex;
+    const questions = new Questions();
+    const sets = (from: number): Uint8Array[][] =>
+      Array.from({ length: samples }, () => hashesFrom(tree, questions, from));
+    const picked = { everything: sets(0), newestDay: sets(newestDayOf(tree)) };
+    await store.close();
+    return picked;
   },
 };
 
@@ -33,13 +55,7 @@ export type ArchiveCommands = typeof commands;
 if (process.send !== undefined) serveCommands(commands);
 
 export async function measureArchive(directory: string): Promise<Timed[]> {
-  const store = await LevelMessageStore.open({
-    directory,
-    create: false,
-    clock: systemClock,
-    log: silentLogger,
-    sha256: systemSha256,
-  });
+  const store = await openStore(directory);
   const { archive } = store;
   const { tree } = store.storeIndex;
   const hashAt = (rank: number): Uint8Array => hashOf(tree.select(rank));
@@ -51,17 +67,12 @@ export async function measureArchive(directory: string): Promise<Timed[]> {
     cursor: undefined,
     countMax: PAGE,
   };
-  // Of each content topic the pubsub topic that it is in; a window of ten days, which has some 3,300 of them.
+  const questions = new Questions();
+  const below = (end: number): number => questions.below(end);
   const byTopicAndTime = (): ArchiveQuery => {
-    const content = below(CONTENT);
-    const sinceNs = SINCE_NS + (SPAN_NS * BigInt(below(660))) / 1_000n;
-    return {
-      ...all,
-      scope: { pubsubTopics: [pubsubTopicOf(content % PUBSUB)], contentTopics: [contentTopicOf(content)] },
-      sinceNs,
-      untilNs: sinceNs + 10n * DAY_NS,
-      ascending: below(2) === 0,
-    };
+    const { pubsubTopic, contentTopic, sinceNs, untilNs, ascending } = questions.topicAndTime();
+    const scope = { pubsubTopics: [pubsubTopic], contentTopics: [contentTopic] };
+    return { ...all, scope, sinceNs, untilNs, ascending };
   };
   const within = (query: ArchiveQuery): ArchiveQuery => {
     const middle = tree.rank(boundAt(query.sinceNs + BigInt(2 + below(5)) * DAY_NS));
@@ -75,51 +86,97 @@ export async function measureArchive(directory: string): Promise<Timed[]> {
   const tenThousandth = tree.count - PAGE - 1;
   const page = async (query: ArchiveQuery): Promise<SyncIdList> => full((await archive.page(query)).ids);
   const pageWithData = async (query: ArchiveQuery) => await read(archive, await page(query));
-  const hashesFrom = (rank: number): Uint8Array[] => {
-    const ranks = new Set<number>();
-    while (ranks.size < PAGE) ranks.add(rank + below(tree.count - rank));
-    return [...ranks].map(hashAt);
-  };
-  const hundred = () => hashesFrom(0);
-  const newest = () => hashesFrom(tree.count - Math.round(tree.count / 30));
+  const hundred = () => hashesFrom(tree, questions, 0);
+  const newest = () => hashesFrom(tree, questions, newestDayOf(tree));
   const find = async (hashes: readonly Uint8Array[]) => full(await archive.find(hashes));
   const findWithData = async (hashes: readonly Uint8Array[]) => await read(archive, await find(hashes));
   const pubsub = { pubsubTopics: [pubsubTopicOf(1)], contentTopics: [] };
   const wrong = { pubsubTopics: [pubsubTopicOf(2)], contentTopics: [contentTopicOf(1)] };
   const timed: Timed[] = [
-    await timesOf('page-topic-time', byTopicAndTime, page),
-    await timesOf('page-topic-time-cursor', () => within(byTopicAndTime()), page),
-    await timesOf('page-topic-time-data', byTopicAndTime, pageWithData),
-    await timesOf('page-topic-time-cursor-data', () => within(byTopicAndTime()), pageWithData),
-    await timesOf('page-pubsub-1', () => ({ ...all, scope: pubsub }), page),
-    await timesOf('page-pubsub-any', () => ({ ...all, scope: pubsub, cursor: hashAt(below(900_000)) }), page),
-    await timesOf('page-10-topics-any', () => ({ ...all, scope: ten, cursor: hashAt(below(900_000)) }), page),
-    await timesOf('page-everything-1', () => all, page),
-    await timesOf('page-everything-10000', () => ({ ...all, cursor: hashAt(tenThousandth) }), page),
-    await timesOf('104-topics-1', () => ({ ...all, scope: allTopics }), page, 100),
-    await timesOf(
+    await timesFor('page-topic-time', byTopicAndTime, page),
+    await timesFor('page-topic-time-cursor', () => within(byTopicAndTime()), page),
+    await timesFor('page-topic-time-data', byTopicAndTime, pageWithData),
+    await timesFor('page-topic-time-cursor-data', () => within(byTopicAndTime()), pageWithData),
+    await timesFor('page-pubsub-1', () => ({ ...all, scope: pubsub }), page),
+    await timesFor(
+      'page-pubsub-any',
+      () => ({ ...all, scope: pubsub, cursor: hashAt(below(900_000)) }),
+      page,
+    ),
+    await timesFor(
+      'page-10-topics-any',
+      () => ({ ...all, scope: ten, cursor: hashAt(below(900_000)) }),
+      page,
+    ),
+    await timesFor('page-everything-1', () => all, page),
+    await timesFor('page-everything-10000', () => ({ ...all, cursor: hashAt(tenThousandth) }), page),
+    await timesFor('104-topics-1', () => ({ ...all, scope: allTopics }), page, 100),
+    await timesFor(
       '104-topics-10000',
       () => ({ ...all, scope: allTopics, cursor: hashAt(tenThousandth) }),
       page,
       100,
     ),
-    await timesOf(
+    await timesFor(
       'nothing-fits',
       () => ({ ...all, scope: wrong }),
       (query) => archive.page(query),
       100,
     ),
-    await timesOf('hashes-100', hundred, find, HASH_SAMPLES),
-    await timesOf('hashes-100-newest-day', newest, find, HASH_SAMPLES),
-    await timesOf('hashes-100-data', hundred, findWithData, HASH_SAMPLES),
-    await timesOf('hashes-100-newest-day-data', newest, findWithData, HASH_SAMPLES),
+    await timesFor('hashes-100', hundred, find, HASH_SAMPLES),
+    await timesFor('hashes-100-newest-day', newest, find, HASH_SAMPLES),
+    await timesFor('hashes-100-data', hundred, findWithData, HASH_SAMPLES),
+    await timesFor('hashes-100-newest-day-data', newest, findWithData, HASH_SAMPLES),
   ];
   await store.close();
   return timed;
 }
 
+/** LevelDB alone, opened as it opens by itself: what a page and a look-up cannot do without. */
+async function measureRaw(directory: string): Promise<Timed[]> {
+  const store = await openStore(directory);
+  const { tree } = store.storeIndex;
+  const questions = new Questions();
+  const sets = Array.from({ length: HASH_SAMPLES }, () => hashesFrom(tree, questions, 0));
+  const pages = Array.from({ length: SAMPLES }, () => {
+    const { contentTopic, sinceNs, untilNs, ascending } = questions.topicAndTime();
+    const { bytes } = store.putter.topicKey(contentTopic);
+    const range = topicRange('content', bytes, boundAt(sinceNs), boundAt(untilNs));
+    return { ...range, reverse: !ascending };
+  });
+  await store.close();
+  const raw = new Level<Uint8Array, Uint8Array>(join(directory, 'store'), {
+    keyEncoding: 'view',
+    valueEncoding: 'view',
+  });
+  await raw.open();
+  const timed = [
+    await timesFor(
+      'raw iterator of 100 entries',
+      () => pages.pop()!,
+      async (range) => {
+        const iterator = raw.iterator(range);
+        const { length } = await iterator.nextv(PAGE);
+        await iterator.close();
+        if (length !== PAGE) throw new Error(`${length} of ${PAGE} were read`);
+      },
+    ),
+    await timesFor(
+      'raw getMany of 100 hashes',
+      () => sets.pop()!,
+      async (hashes) => {
+        const values = await raw.getMany(hashes.map(hashKeyOf));
+        if (values.some((value) => value === undefined)) throw new Error('a hash was not found');
+      },
+      HASH_SAMPLES,
+    ),
+  ];
+  await raw.close();
+  return timed;
+}
+
 /** All questions are made first: to look for their hashes brings parts of the index into memory that they ask for. */
-async function timesOf<T>(
+async function timesFor<T>(
   name: string,
   make: () => T,
   ask: (question: T) => Promise<unknown>,
@@ -132,8 +189,29 @@ async function timesOf<T>(
     await ask(question);
     times.push(performance.now() - startMs);
   }
-  times.sort((a, b) => a - b);
-  return { name, p50Ms: times[samples >> 1]!, p99Ms: times[Math.floor(samples * 0.99)]! };
+  return { name, ...timesOf(times) };
+}
+
+async function openStore(directory: string): Promise<LevelMessageStore> {
+  return await LevelMessageStore.open({
+    directory,
+    create: false,
+    clock: systemClock,
+    log: silentLogger,
+    sha256: systemSha256,
+  });
+}
+
+/** A page of messages at random, of those at this rank and behind it. */
+function hashesFrom(tree: DigestTree, questions: Questions, rank: number): Uint8Array[] {
+  const ranks = new Set<number>();
+  while (ranks.size < PAGE) ranks.add(rank + questions.below(tree.count - rank));
+  return [...ranks].map((at) => hashOf(tree.select(at)));
+}
+
+/** Where the last thirtieth begins. */
+function newestDayOf(tree: DigestTree): number {
+  return tree.count - Math.round(tree.count / 30);
 }
 
 function full(ids: SyncIdList): SyncIdList {
@@ -145,12 +223,4 @@ async function read(archive: Archive, ids: SyncIdList): Promise<void> {
   let count = 0;
   for await (const messages of archive.readMany(ids)) count += messages.length;
   if (count !== ids.count) throw new Error(`${count} of ${ids.count} were read`);
-}
-
-let state = 1;
-
-/** The same questions in every run. */
-function below(end: number): number {
-  state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-  return Math.floor((state / 2 ** 32) * end);
 }

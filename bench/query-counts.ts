@@ -10,33 +10,24 @@ import { HttpServer } from '../src/http/server.ts';
 import { LacunaNode } from '../src/node.ts';
 import type { CountOrder } from '../src/ports.ts';
 import { silentLogger } from '../src/system.ts';
-import { inWorkspace } from './cells.ts';
 import { median } from './measure.ts';
-import type { Report } from './report.ts';
-import { step } from './sync-nodes.ts';
-import { fill } from './sync-stores.ts';
-import type { Workload } from './workload.ts';
+import type { QueryCase } from './query.ts';
+import { QUERY_WORKLOAD } from './query-questions.ts';
+import { copyStore } from './sync-stores.ts';
 
 const HOUR_NS = 3_600_000_000_000n;
 const SAMPLES = 21;
-const WORKLOAD: Workload = {
-  messages: 1_000_000,
-  payloadBytes: 128,
-  sinceNs: 1_700_000_000_000_000_000n,
-  spanNs: 30n * 24n * HOUR_NS,
-  seed: 'counts',
-};
 const ALL = { sinceNs: 0n, untilNs: TIMESTAMP_MAX, rowsMax: 1_000_000 };
 /** Neither begins nor ends with an hour. */
 const ODD = {
   ...ALL,
-  sinceNs: WORKLOAD.sinceNs + HOUR_NS / 3n,
-  untilNs: WORKLOAD.sinceNs + 500n * HOUR_NS + 1n,
+  sinceNs: QUERY_WORKLOAD.sinceNs + HOUR_NS / 3n,
+  untilNs: QUERY_WORKLOAD.sinceNs + 500n * HOUR_NS + 1n,
 };
 const DAY = {
   ...ALL,
-  sinceNs: WORKLOAD.sinceNs + 240n * HOUR_NS,
-  untilNs: WORKLOAD.sinceNs + 264n * HOUR_NS,
+  sinceNs: QUERY_WORKLOAD.sinceNs + 240n * HOUR_NS,
+  untilNs: QUERY_WORKLOAD.sinceNs + 264n * HOUR_NS,
 };
 
 const CASES: readonly (readonly [name: string, order: CountOrder, target?: string])[] = [
@@ -47,30 +38,28 @@ const CASES: readonly (readonly [name: string, order: CountOrder, target?: strin
   ['by-content-topic-of-a-day', { ...DAY, by: 'content-topic' }],
 ];
 
-export async function benchCounts(report: Report): Promise<void> {
-  await inWorkspace(async (space) => {
-    const data = space.path('store');
-    await step('counts: filling', () => fill(space, { folder: data, workload: WORKLOAD }));
-    const config = configSchema.parse({ data, listen: ['/ip4/127.0.0.1/tcp/0'] });
-    const node = await LacunaNode.open({ config, log: silentLogger });
-    const server = new HttpServer(nodeRoutes(node, data), silentLogger);
-    try {
-      const url = await server.listen('127.0.0.1:0');
-      for (const [name, order, target] of CASES) {
-        const ms = await medianMs(() => countMessages(node.store, order));
-        report.add(`count-${name}`, 'p50', ms, 'ms', target);
-      }
-      const byHttp = await medianMs(async () => {
-        const answer = await fetch(`${url}/api/v1/counts?by=hour`);
-        const { total } = (await answer.json()) as { total: number };
-        if (total !== WORKLOAD.messages) throw new Error(`${total} messages were counted`);
-      });
-      report.add('count-by-hour-http', 'p50', byHttp, 'ms', '≤ 100 ms');
-    } finally {
-      await server.close();
-      await node.stop();
+export async function benchCounts({ report, space, folder }: QueryCase): Promise<void> {
+  const data = space.path('counted');
+  await copyStore(folder, data);
+  const config = configSchema.parse({ data, listen: ['/ip4/127.0.0.1/tcp/0'] });
+  const node = await LacunaNode.open({ config, log: silentLogger });
+  const server = new HttpServer(nodeRoutes(node, data), silentLogger);
+  try {
+    const url = await server.listen('127.0.0.1:0');
+    for (const [name, order, target] of CASES) {
+      const ms = await medianMs(() => countMessages(node.store, order));
+      report.add(`count-${name}`, 'p50', ms, 'ms', target);
     }
-  });
+    const byHttp = await medianMs(async () => {
+      const answer = await fetch(`${url}/api/v1/counts?by=hour`);
+      const { total } = (await answer.json()) as { total: number };
+      if (total !== QUERY_WORKLOAD.messages) throw new Error(`${total} messages were counted`);
+    });
+    report.add('count-by-hour-http', 'p50', byHttp, 'ms', '≤ 100 ms');
+  } finally {
+    await server.close();
+    await node.stop();
+  }
 }
 
 async function medianMs(work: () => Promise<unknown>): Promise<number> {

@@ -1,12 +1,14 @@
 /**
  * Questions to the history of a store of a million messages: of how long a page takes, the first and the
- * ten-thousandth, and the look-up of a hundred hashes.
+ * ten-thousandth, and the look-up of a hundred hashes, here and over the network; and how long counting takes.
  */
 import { inWorkspace, type Workspace } from './cells.ts';
 import { benchArchive } from './query-archive.ts';
+import { benchCounts } from './query-counts.ts';
+import { benchNetwork } from './query-network.ts';
+import { QUERY_WORKLOAD } from './query-questions.ts';
 import { Report } from './report.ts';
 import { assertDisk, fill } from './sync-stores.ts';
-import type { Workload } from './workload.ts';
 
 /** What each case is given. */
 export interface QueryCase {
@@ -16,21 +18,12 @@ export interface QueryCase {
   readonly folder: string;
 }
 
-export const QUERY_TOPICS = { pubsub: 4, content: 100 };
-
-export const QUERY_WORKLOAD: Workload = {
-  messages: 1_000_000,
-  payloadBytes: 512,
-  sinceNs: 1_700_000_000_000_000_000n,
-  spanNs: 30n * 86_400_000_000_000n,
-  seed: 'query',
-  topics: QUERY_TOPICS,
-};
-
 const DISK_BYTES = 3_000_000_000;
 
 const CASES: Readonly<Record<string, (context: QueryCase) => Promise<void>>> = {
   archive: benchArchive,
+  count: benchCounts,
+  network: benchNetwork,
 };
 
 export const QUERY_CASES: readonly string[] = Object.keys(CASES);

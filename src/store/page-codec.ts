@@ -132,7 +132,10 @@ export function encodeRows(words: Uint32Array, count: number, page: number, patc
   return sealed(bytes, page, patch);
 }
 
-/** Puts the rows into `words`, as far as they have room there; returns how many there are. */
+/**
+ * Puts the rows into `words`, as far as they have room there; returns how many there are. Where they do not fit their
+ * check it returns undefined, and what `words` holds means nothing.
+ */
 export function decodeRows(
   bytes: Uint8Array,
   page: number,
@@ -140,10 +143,17 @@ export function decodeRows(
   words: Uint32Array,
 ): number | undefined {
   const count = (bytes.length - CHECK_BYTES) / ID_BYTES;
-  if (!Number.isInteger(count) || count * ID_WORDS > words.length) return undefined;
-  if (!isSealed(bytes, page, patch)) return undefined;
-  for (let row = 0; row < count; row++) readIdBytes(bytes, row * ID_BYTES, words, row * ID_WORDS);
-  return count;
+  if (!Number.isInteger(count) || count < 0 || count * ID_WORDS > words.length) return undefined;
+  // Checked while they are read, each word once: a look-up by hash reads dozens of pages.
+  const view = viewOf(bytes);
+  const end = count * ID_BYTES;
+  let hash = checkBegun(end, page, patch);
+  for (let at = 0, place = 0; at < end; at += 4, place++) {
+    const word = view.getInt32(at);
+    words[place] = word;
+    hash = step(hash, word);
+  }
+  return view.getUint32(end) === checkEnded(hash) ? count : undefined;
 }
 
 const SYMBOLS_AT = 4 + HASH_BYTES;
@@ -248,14 +258,22 @@ function isSealed(bytes: Uint8Array, first: number, second: number): boolean {
  * end of the array stand zeros; where more follows the bytes to be checked, they have to be whole words.
  */
 function checkOf(bytes: Uint8Array, end: number, first: number, second: number): number {
-  let hash = step(step(end, first), second);
+  let hash = checkBegun(end, first, second);
   for (let at = 0; at < end; at += 4) {
     const word = (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
     hash = step(hash, word);
   }
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85eb_ca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2_ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
+  return checkEnded(hash);
+}
+
+function checkBegun(end: number, first: number, second: number): number {
+  return step(step(end, first), second);
+}
+
+function checkEnded(hash: number): number {
+  let mixed = Math.imul(hash ^ (hash >>> 16), 0x85eb_ca6b);
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2_ae35);
+  return (mixed ^ (mixed >>> 16)) >>> 0;
 }
 
 function step(hash: number, word: number): number {
