@@ -321,7 +321,7 @@ export class LacunaNode {
     host.onPeer = (address, source) => this.#heard(address, source);
     host.onConnect = (peer) => this.#upkeep.connected(peer);
     host.onDisconnect = (peer) => this.#upkeep.disconnected(peer);
-    await serveMetadata(host, metadataOf(this.#config));
+    await serveMetadata(host, this.#config);
     await serveTransfer(host, this.#receiver);
     await serveStoreQueries(host, { responder: this.#responder, strikes: this.strikes, log: this.#log });
     await serveSessions(host, this.#synchroniser, this.#cluster, this.#stop.signal, this.#log);

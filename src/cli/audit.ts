@@ -141,7 +141,9 @@ function tell(report: AuditReport, context: Context, options: AuditOptions): voi
   for (const { error, address } of report.nodes) {
     if (error === null) continue;
     const code = isErrorCode(error.code) ? error.code : 'INTERNAL';
-    printError(new LacunaError(code, `${address}: ${error.message}`));
+    // Of a node that cannot be reached, the message names the address itself.
+    const text = error.message.startsWith(`${address}: `) ? error.message : `${address}: ${error.message}`;
+    printError(new LacunaError(code, text));
   }
 }
 

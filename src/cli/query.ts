@@ -131,8 +131,6 @@ function questionOf(options: QueryOptions): Ask {
     return (client, stop) => client.lookUp(hashes, { includeData, stop });
   }
   const { sinceNs, untilNs } = windowOf(options);
-  if (sinceNs >= untilNs)
-    throw new LacunaError('USAGE', 'the window is empty: --since is not before --until');
   const scope: Scope = { pubsubTopics: pubsubTopic ?? [], contentTopics: contentTopic ?? [] };
   return (client, stop) => client.pages(scope, sinceNs, untilNs, { includeData, ascending, pageSize, stop });
 }
