@@ -408,6 +408,7 @@ export class LacunaNode {
       store,
       ingest,
       records: store.records,
+      missing: this.missing,
       clock: this.#clock,
       log: this.#log,
       connect: (address, stop) => this.#linkTo(address, stop),

@@ -34,7 +34,7 @@ const STATES: Readonly<Record<Explanation['state'], string>> = {
   stored: 'it is here',
   quarantined: 'it was damaged and is set aside; a session fetches it again',
   pruned: 'it was here, and retention removed it: it is not fetched again',
-  missing: 'it is missing: peers named it and did not bring it',
+  missing: 'it is missing: others have it, and none has brought it',
 };
 
 function describe(explanation: Explanation): string {
