@@ -181,6 +181,10 @@ function hexOf(hash: Uint8Array): string {
   return `0x${Buffer.from(hash).toString('hex')}`;
 }
 
+function ofThem(amount: number, name: string): string {
+  return `${count(amount)} ${name}${amount === 1 ? '' : 's'}`;
+}
+
 /** How far it is, and at the end what came of it, on stderr. */
 class Report {
   readonly #client: StoreClient;
@@ -219,7 +223,7 @@ class Report {
     const left = Object.entries(dropped).map(([code, times]) => `, ${count(times)} left out: ${code}`);
     const waited = rateLimited > 0 ? `, ${count(rateLimited)} of them refused for a while` : '';
     process.stderr.write(
-      `${count(messages)} messages in ${count(requests)} requests${waited}, ${bytes(bytesReceived)}${left.join('')}\n`,
+      `${ofThem(messages, 'message')} in ${ofThem(requests, 'request')}${waited}, ${bytes(bytesReceived)}${left.join('')}\n`,
     );
   }
 }
