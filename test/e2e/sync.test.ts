@@ -285,7 +285,7 @@ describe('wrong usage ends with 2', () => {
     ['a peer without an id', ['sync', '/ip4/127.0.0.1/tcp/60000']],
     ['an unknown option', ['sync', '--fast', address]],
     ['an unknown direction', ['sync', '--direction', 'sideways', address]],
-    ['a dialect that is not spoken', ['sync', '--dialect', 'query', address]],
+    ['a dialect that is not spoken', ['sync', '--dialect', 'morse', address]],
     ['a time that is none', ['export', '--since', 'yesterday']],
     ['an empty window', ['sync', '--since', '1h', '--until', '2h', address]],
     ['an empty window to count', ['count', '--since', '1h', '--until', '2h']],
