@@ -372,6 +372,8 @@ export const LIMITS = {
   lineBytes: 320 * KIB,
   countBuckets: 1_000_000,
   httpBodyBytes: 8 * MIB,
+  /** The line of a request and its headers: `storeQueryHashesAsked` hashes of a query, with commas that are escaped. */
+  httpHeaderBytes: 80 * KIB,
   httpConnections: 64,
   httpRequestMs: 30_000,
   /** What asks for something to be done, and holds no messages. */

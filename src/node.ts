@@ -10,7 +10,7 @@ import { LIMITS } from './limits.ts';
 import { peerOfAddress } from './net/addresses.ts';
 import { PeerLearner, servePeers } from './net/peers.ts';
 import { serveSessions } from './net/sessions.ts';
-import { metadataOf, serveMetadata } from './net/waku-metadata.ts';
+import { serveMetadata } from './net/waku-metadata.ts';
 import { serveStoreQueries } from './net/waku-store.ts';
 import { serveTransfer } from './net/waku-transfer.ts';
 import { type NodeInit, openParts, type Parts, type Protocols, protocolsOf } from './node-parts.ts';
@@ -176,7 +176,7 @@ export class LacunaNode {
     host.onPeer = (address, source) => this.#heard(address, source);
     host.onConnect = (peer) => this.#upkeep.connected(peer);
     host.onDisconnect = (peer) => this.#upkeep.disconnected(peer);
-    await serveMetadata(host, metadataOf(this.#config));
+    await serveMetadata(host, this.#config);
     await serveTransfer(host, receiver);
     await serveStoreQueries(host, { responder, strikes: this.#parts.strikes, log: this.#log });
     await serveSessions(host, synchroniser, cluster, this.#stop.signal, this.#log);
@@ -263,6 +263,7 @@ export class LacunaNode {
       store,
       ingest,
       records: store.records,
+      missing: this.missing,
       clock: this.#parts.clock,
       log: this.#log,
       connect: (address, stop) => this.#linkTo(address, stop),

@@ -9,6 +9,7 @@ import { LacunaError, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { Clock, Logger, MessageStore, PeerLink, Records } from '../ports.ts';
 import type { Ingest } from '../sync/ingest.ts';
+import type { MissingBook } from '../sync/missing-book.ts';
 import type { StoreClient } from '../sync/query/store-client.ts';
 import type { SessionPlan, SessionResult } from '../sync/session.ts';
 import { asBuffer, MessageView } from '../wire/waku-message.ts';
@@ -25,6 +26,8 @@ export interface AuditorInit {
   readonly store: MessageStore;
   readonly ingest: Pick<Ingest, 'examineFrame' | 'append'>;
   readonly records: Records;
+  /** Told what is missing here. */
+  readonly missing: Pick<MissingBook, 'notice' | 'settle'>;
   readonly clock: Clock;
   readonly log: Logger;
   /** Rejects with PEER_… for a node that cannot be reached. */
@@ -167,6 +170,7 @@ export class Auditor {
     const peers = [this.#init.ownPeer, ...looked.map(({ peer }) => peer)];
     const messages: ListedMessage[] = [];
     let isListedWhole = true;
+    this.#init.missing.settle();
     const comparison = compareNodes({
       index,
       ownCovered: [window],
@@ -177,6 +181,7 @@ export class Auditor {
       lateSinceNs: BigInt(Math.floor(this.#init.clock.nowMs() - plan.lateMs)) * 1_000_000n,
       rowsMax: Math.min(LIMITS.auditRows, Math.floor(LIMITS.auditFigures / peers.length)),
       onDifference: (id, states) => {
+        if (states[0] === LACKS) this.#init.missing.notice(id);
         if (!plan.list || !states.some((state) => state === LACKS || state === LATE)) return;
         if (messages.length >= LIMITS.auditListed) isListedWhole = false;
         else messages.push(listed(id, states, peers));

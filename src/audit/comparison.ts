@@ -49,7 +49,7 @@ export interface ComparisonInit {
 export interface ComparisonRow extends Interval {
   /** Messages that exist, as far as is known. */
   readonly existing: number;
-  /** undefined where not all of the bucket is known of the node. */
+  /** undefined where something exists in the bucket at a time that is not known of the node. */
   readonly counts: readonly (number | undefined)[];
   /** Of the part that is known; undefined where nothing is. */
   readonly missing: readonly (number | undefined)[];
@@ -124,7 +124,7 @@ class Comparing {
   }
 
   #row(bucket: Interval, own: number): ComparisonRow {
-    const found = this.#covered.map(() => ({ differs: 0, missing: 0, late: 0 }));
+    const found = this.#covered.map(() => ({ differs: 0, missing: 0, late: 0, unknown: 0 }));
     let existing = own;
     const upper = boundAt(bucket.untilNs);
     for (;;) {
@@ -137,9 +137,11 @@ class Comparing {
       this.#differences.advance();
     }
     const counts = this.#covered.map((covered, node) => {
-      const isKnown = covers(covered, bucket);
       const totals = this.#totals[node]!;
-      const count = (isKnown ? own : this.#ownWithin(covered, bucket)) + found[node]!.differs;
+      const within = covers(covered, bucket) ? own : this.#ownWithin(covered, bucket);
+      // A node that keeps nothing older than its oldest message is known of in the bucket of that message.
+      const isKnown = within === own && found[node]!.unknown === 0 && partsWithin(covered, bucket).length > 0;
+      const count = within + found[node]!.differs;
       totals.messages += count;
       if (!isKnown) totals.unknownRows += 1;
       return isKnown ? count : undefined;
@@ -156,7 +158,7 @@ class Comparing {
   #judge(
     id: Uint32Array,
     isOwn: boolean,
-    found: readonly { differs: number; missing: number; late: number }[],
+    found: readonly { differs: number; missing: number; late: number; unknown: number }[],
   ): void {
     const timeNs = timeOf(id);
     const isLate = timeNs >= this.#init.lateSinceNs;
@@ -170,6 +172,7 @@ class Comparing {
       const state = this.#states[node]!;
       if (state === LACKS) figures.missing += 1;
       if (state === LATE) figures.late += 1;
+      if (state === UNKNOWN) figures.unknown += 1;
       // Against the own store: one more, or one less.
       if (node > 0 && state !== UNKNOWN && isThere !== isOwn) figures.differs += isThere ? 1 : -1;
     }

@@ -126,7 +126,10 @@ async function turn(run: () => Promise<AuditReport>, context: Context): Promise<
     settle(report);
   } catch (error) {
     const { code } = toLacunaError(error);
-    if (code === 'SESSION_ABORTED') return;
+    if (code === 'SESSION_ABORTED') {
+      process.exitCode ??= EXIT_FAILED;
+      return;
+    }
     // What was asked for wrongly stays wrong.
     if (exitCodeOf(error) !== EXIT_FAILED) throw error;
     printError(error);
@@ -141,7 +144,9 @@ function tell(report: AuditReport, context: Context, options: AuditOptions): voi
   for (const { error, address } of report.nodes) {
     if (error === null) continue;
     const code = isErrorCode(error.code) ? error.code : 'INTERNAL';
-    printError(new LacunaError(code, `${address}: ${error.message}`));
+    // Of a node that cannot be reached, the message names the address itself.
+    const text = error.message.startsWith(`${address}: `) ? error.message : `${address}: ${error.message}`;
+    printError(new LacunaError(code, text));
   }
 }
 
@@ -170,8 +175,12 @@ async function withAuditor(
   if (running !== undefined) {
     const asked = async (request: AuditRequest): Promise<AuditReport> =>
       auditReport.parse(await running.post('/api/v1/audit', request));
-    // The node ends an audit that nobody waits for.
-    stop.addEventListener('abort', () => process.exit(), { once: true });
+    // The node ends an audit that nobody waits for. One that has told nothing yet has found no agreement either.
+    const leave = (): never => {
+      if (process.exitCode === undefined) printError(toLacunaError(stop.reason));
+      process.exit(process.exitCode ?? EXIT_FAILED);
+    };
+    stop.addEventListener('abort', leave, { once: true });
     return await work(asked);
   }
   // It listens nowhere and begins nothing itself; peers answer on the connections that it makes.

@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander';
 import { type Config, loadConfig } from '../config.ts';
 import { TIMESTAMP_MAX } from '../core/sync-id.ts';
+import { LacunaError } from '../errors.ts';
 import type { Logger } from '../ports.ts';
 import { LevelMessageStore } from '../store/message-store.ts';
 import { type LogLevel, systemClock, systemLogger, systemSha256 } from '../system.ts';
@@ -100,11 +101,16 @@ export async function withStore<T>(
   }
 }
 
-/** The window of the options; all of time where they say nothing. */
+/**
+ * The window of the options; all of time where they say nothing.
+ *
+ * @throws LacunaError USAGE for what is no time, and for a window without any.
+ */
 export function windowOf(options: WindowOptions): { sinceNs: bigint; untilNs: bigint } {
   const now = systemClock.nowMs();
-  return {
-    sinceNs: options.since === undefined ? 0n : parseTimeNs(options.since, now),
-    untilNs: options.until === undefined ? TIMESTAMP_MAX : parseTimeNs(options.until, now),
-  };
+  const sinceNs = options.since === undefined ? 0n : parseTimeNs(options.since, now);
+  const untilNs = options.until === undefined ? TIMESTAMP_MAX : parseTimeNs(options.until, now);
+  if (sinceNs >= untilNs)
+    throw new LacunaError('USAGE', 'the window is empty: --since is not before --until');
+  return { sinceNs, untilNs };
 }

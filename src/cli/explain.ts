@@ -10,8 +10,18 @@ export function addExplainCommand(program: Command): void {
     program
       .command('explain')
       .description('tell what is known of a message: when it came and from whom, or since when it is missed')
-      .argument('<hash>', 'its message hash, 64 hexadecimal digits'),
-  ).action(runExplain);
+      .argument('<hash>', 'its message hash, 64 hexadecimal digits, with 0x or without'),
+  )
+    .addHelpText(
+      'after',
+      `
+What is missing, a running node knows of the sessions and audits since it was started: ask while it runs. A message
+that retention removed for its age is not told from one that never came.
+
+  lacuna audit --list PEER PEER       names what is missing anywhere
+  lacuna explain 0x…                  what this node knows of it`,
+    )
+    .action(runExplain);
 }
 
 async function runExplain(text: string, options: CommonOptions): Promise<void> {
@@ -34,7 +44,7 @@ const STATES: Readonly<Record<Explanation['state'], string>> = {
   stored: 'it is here',
   quarantined: 'it was damaged and is set aside; a session fetches it again',
   pruned: 'it was here, and retention removed it: it is not fetched again',
-  missing: 'it is missing: peers named it and did not bring it',
+  missing: 'it is missing: others have it, and none has brought it',
 };
 
 function describe(explanation: Explanation): string {

@@ -131,8 +131,6 @@ function questionOf(options: QueryOptions): Ask {
     return (client, stop) => client.lookUp(hashes, { includeData, stop });
   }
   const { sinceNs, untilNs } = windowOf(options);
-  if (sinceNs >= untilNs)
-    throw new LacunaError('USAGE', 'the window is empty: --since is not before --until');
   const scope: Scope = { pubsubTopics: pubsubTopic ?? [], contentTopics: contentTopic ?? [] };
   return (client, stop) => client.pages(scope, sinceNs, untilNs, { includeData, ascending, pageSize, stop });
 }
@@ -183,6 +181,10 @@ function hexOf(hash: Uint8Array): string {
   return `0x${Buffer.from(hash).toString('hex')}`;
 }
 
+function ofThem(amount: number, name: string): string {
+  return `${count(amount)} ${name}${amount === 1 ? '' : 's'}`;
+}
+
 /** How far it is, and at the end what came of it, on stderr. */
 class Report {
   readonly #client: StoreClient;
@@ -221,7 +223,7 @@ class Report {
     const left = Object.entries(dropped).map(([code, times]) => `, ${count(times)} left out: ${code}`);
     const waited = rateLimited > 0 ? `, ${count(rateLimited)} of them refused for a while` : '';
     process.stderr.write(
-      `${count(messages)} messages in ${count(requests)} requests${waited}, ${bytes(bytesReceived)}${left.join('')}\n`,
+      `${ofThem(messages, 'message')} in ${ofThem(requests, 'request')}${waited}, ${bytes(bytesReceived)}${left.join('')}\n`,
     );
   }
 }

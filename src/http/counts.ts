@@ -84,6 +84,7 @@ export class CountService {
     const { by, since, until } = readQuery(countQuery, query);
     const sinceNs = since === undefined ? 0n : parseTimeNs(since, this.#nowMs());
     const untilNs = until === undefined ? TIMESTAMP_MAX : parseTimeNs(until, this.#nowMs());
+    if (sinceNs >= untilNs) throw new LacunaError('USAGE', 'the window is empty: since is not before until');
     if (this.#running >= LIMITS.httpCounts)
       throw new LacunaError('HTTP_BUSY', `${this.#running} counts are running`);
     this.#running += 1;

@@ -14,7 +14,7 @@ const NS_PER_MS = 1_000_000n;
 
 export const explanationSchema = z.object({
   messageHash: z.string(),
-  /** `missing`: peers named it, and did not bring it. */
+  /** `missing`: peers named it and did not bring it, or an audit found that others have it. */
   state: z.enum(['stored', 'quarantined', 'pruned', 'missing']),
   /** ns since 1970, as a decimal. */
   timestamp: z.string(),

@@ -72,7 +72,7 @@ export class HttpServer {
     this.#access = new Access(token);
     this.#streams = new EventStreams(log);
     this.#log = log;
-    this.#server = createServer((request, response) => {
+    this.#server = createServer({ maxHeaderSize: LIMITS.httpHeaderBytes }, (request, response) => {
       void this.#handle(request, response);
     });
     this.#server.maxConnections = LIMITS.httpConnections;

@@ -56,7 +56,7 @@ export class Asker {
       traffic: new Traffic(),
       mdns: false,
     });
-    await serveMetadata(host, metadataOf(cluster));
+    await serveMetadata(host, cluster);
     await host.start();
     return new Asker(host, cluster);
   }

@@ -9,17 +9,31 @@ import { decodeMetadata, encodeMetadata, type WakuMetadata } from '../wire/waku-
 import type { Host } from './host.ts';
 import { METADATA } from './protocols.ts';
 
-export async function serveMetadata(host: Host, own: WakuMetadata): Promise<void> {
+/** A node that named its cluster says so, whatever the question; one that named none is of the cluster of who asks. */
+export async function serveMetadata(host: Host, settings: ClusterSettings): Promise<void> {
+  const own = metadataOf(settings);
+  const isNamed = namedCluster(settings) !== undefined;
   await host.serve(METADATA, LIMITS.metadataFrameBytes, async (_connection, channel) => {
     try {
-      // The answer does not depend on the question; reading it keeps to the order of the protocol.
       const question = await channel.read(LIMITS.metadataMs);
-      if (question !== undefined) await channel.write([encodeMetadata(own)]);
+      if (question !== undefined) {
+        const clusterId = (isNamed ? undefined : clusterOf(question)) ?? own.clusterId;
+        await channel.write([encodeMetadata({ ...own, clusterId })]);
+      }
       await channel.close();
     } catch (error) {
       channel.abort(new Error(toLacunaError(error).code));
     }
   });
+}
+
+/** What cannot be read names none. */
+function clusterOf(question: Uint8Array): number | undefined {
+  try {
+    return decodeMetadata(question).clusterId;
+  } catch {
+    return undefined;
+  }
 }
 
 export class ClusterCheck {

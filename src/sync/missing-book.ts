@@ -1,17 +1,17 @@
 /**
- * Messages that peers named and did not bring, and who was asked for each: what an operator wants to know of a message
- * that stays away. It lasts as long as the process; a message that arrives is let go of.
+ * Messages that peers named and did not bring, and who was asked for each, and those that an audit found elsewhere: what
+ * an operator wants to know of a message that stays away. It lasts as long as the process; a message that arrives is let go of.
  */
 import { ID_WORDS, timeOf } from '../core/sync-id.ts';
 import { LIMITS } from '../limits.ts';
 import type { Clock, MessageStore } from '../ports.ts';
 import { hexHash } from './ingest.ts';
 
-/** A message that peers named and did not bring. */
+/** A message that peers have, and that is not here. */
 export interface MissingMessage {
   /** ns since 1970. */
   readonly timestamp: bigint;
-  /** When a peer first named it. */
+  /** When a peer first named it, or an audit found it. */
   readonly sinceMs: number;
   /** Who was asked for it; the one that was asked last is the last; of many, the last ones. */
   readonly askedPeers: readonly string[];
@@ -49,14 +49,20 @@ export class MissingBook {
     if (this.#store.knows(id)) return undefined;
     const others = before?.asked.filter((other) => other !== peer) ?? [];
     const asked = [...others, peer].slice(-LIMITS.missingPeers);
-    // The row is a view of a list that grows.
-    const sinceMs = before?.sinceMs ?? this.#clock.nowMs();
-    this.#absentees.set(hash, { id: id.slice(0, ID_WORDS), sinceMs, asked });
+    this.#keep(hash, id, before?.sinceMs ?? this.#clock.nowMs(), asked);
     for (const oldest of this.#absentees.keys()) {
       if (this.#absentees.size <= LIMITS.missingRemembered) break;
       this.#absentees.delete(oldest);
     }
     return asked;
+  }
+
+  /** An audit found that others have it; nobody was asked for it. It takes the place of none that is known of. */
+  notice(id: Uint32Array): void {
+    const hash = hexHash(id);
+    const isFull = this.#absentees.size >= LIMITS.missingRemembered;
+    if (isFull || this.#absentees.has(hash) || this.#store.knows(id)) return;
+    this.#keep(hash, id, this.#clock.nowMs(), []);
   }
 
   /** What is known of the message of this `0x…` hash, as long as it is not here. */
@@ -70,5 +76,10 @@ export class MissingBook {
   /** Lets go of those that are here by now. */
   settle(): void {
     for (const [hash, { id }] of this.#absentees) if (this.#store.knows(id)) this.#absentees.delete(hash);
+  }
+
+  #keep(hash: string, id: Uint32Array, sinceMs: number, asked: readonly string[]): void {
+    // The row is a view of a list that grows.
+    this.#absentees.set(hash, { id: id.slice(0, ID_WORDS), sinceMs, asked });
   }
 }

@@ -92,6 +92,10 @@ describe('an audit', () => {
     const expected = Object.entries({ ...lost, d: [77] }).map(([node, places]) => [node, hashesAt(places)]);
     expect(saidOf(result, 'lacks')).toEqual(Object.fromEntries(expected));
     expect(saidOf(result, 'has')['d']).toContain(hexOf(all[5]!));
+    for (const [place, { id }] of all.entries()) {
+      const missed = fleet.missing.find(`0x${hexOf({ id })}`);
+      expect(missed?.askedPeers).toEqual(lost.own.includes(place) ? [] : undefined);
+    }
     expect(result).toMatchObject({ differs: true, agree: false, existing: all.length });
     for (const [node, places] of Object.entries(lost)) {
       expect(nodeOf(result, node)).toMatchObject({
@@ -280,6 +284,7 @@ describe('a repair', () => {
     expect(own.holdings).toEqual(all.map(hexOf).sort());
     expect(saidOf(result, 'lacks')).toEqual({ b: hashesAt([3, 4, 100]), plain: hashesAt([7]) });
     expect(b.store.count).toBe(all.length - 3);
+    expect(fleet.missing.size).toBe(0);
   });
 
   it('gives others what they lack when it is told to', async () => {

@@ -152,12 +152,12 @@ describe('the comparison of a fleet', () => {
           expect(row.existing).toBe(within.length);
           expect(within.length).toBeGreaterThan(0);
           for (const [node, { covered }] of nodes.entries()) {
-            const isKnown = covered.some((one) => one.sinceNs <= row.sinceNs && row.untilNs <= one.untilNs);
             const count = (state: number): number => within.filter(([, at]) => at[node] === state).length;
-            expect(row.counts[node]).toBe(isKnown ? count(HAS) : undefined);
             const isTouched = covered.some(
               (one) => one.sinceNs < one.untilNs && one.sinceNs < row.untilNs && row.sinceNs < one.untilNs,
             );
+            const isKnown = isTouched && count(UNKNOWN) === 0;
+            expect(row.counts[node]).toBe(isKnown ? count(HAS) : undefined);
             expect(row.missing[node]).toBe(isTouched ? count(LACKS) : undefined);
             expect(row.late[node]).toBe(isTouched ? count(LATE) : undefined);
           }

@@ -8,6 +8,7 @@ import { LacunaError } from '../../src/errors.ts';
 import { LIMITS } from '../../src/limits.ts';
 import type { PeerLink } from '../../src/ports.ts';
 import { Ingest } from '../../src/sync/ingest.ts';
+import { MissingBook } from '../../src/sync/missing-book.ts';
 import { RequestPace } from '../../src/sync/query/request-pace.ts';
 import { StoreClient } from '../../src/sync/query/store-client.ts';
 import { systemSha256 } from '../../src/system.ts';
@@ -34,6 +35,7 @@ export const PLAN: AuditPlan = {
 export class AuditFleet {
   readonly auditor: Auditor;
   readonly own: Party;
+  readonly missing: MissingBook;
   /** What happens when the auditor turns to a node. */
   onConnect: (address: string) => Promise<unknown> = async () => undefined;
   readonly #others = new Map<string, PeerLink>();
@@ -42,6 +44,7 @@ export class AuditFleet {
   constructor(clock: VirtualClock, own: Party, others: readonly (Party | PlainStoreNode)[]) {
     this.#clock = clock;
     this.own = own;
+    this.missing = new MissingBook(own.store, clock);
     for (const other of others) {
       this.#others.set(other.name, other instanceof Party ? own.linkTo(other) : other.link);
     }
@@ -52,6 +55,7 @@ export class AuditFleet {
       store: own.store,
       ingest: new Ingest(own.store, clock, systemSha256),
       records: own.records,
+      missing: this.missing,
       clock,
       log: own.log,
       connect: async (address) => {

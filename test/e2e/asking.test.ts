@@ -147,3 +147,35 @@ describe('a store node that does not reconcile', () => {
     expect(node.requests.length).toBeGreaterThan(asked);
   });
 });
+
+describe('a Lacuna that is asked as any store is', () => {
+  const messages = makeMessages(330, ago(2 * 3_600_000), 20_000_000_000n);
+  const lines = messages.map(lineOf);
+  // Of one moment, so that a page ends between them.
+  const together = Array.from({ length: 150 }, (_, nth) =>
+    lineOf(makeMessage({ timestamp: ago(26 * 3_600_000), seed: `together ${nth}` })),
+  );
+
+  it('gives a session all that it has, and a reader what was asked for', async () => {
+    const data = await temporaryFolder();
+    await lacunaJson(['import', '-', '--data', data], { input: text([...lines, ...together]) });
+    const { address } = await startNode(data);
+    const own = await temporaryFolder();
+    await lacunaJson(['import', '-', '--data', own], { input: text(lines.slice(0, 300)) });
+
+    const args = ['sync', address, '--data', own, '--dialect', 'query'];
+    const first = await lacunaJson(args);
+    expect(first).toMatchObject({
+      code: 0,
+      json: { dialect: 'query', need: 180, received: 180, missing: 0, complete: true, verified: true },
+    });
+    const here = await lacuna(['export', '--data', own]);
+    expect(here.stdout).toBe(exported([...lines, ...together]));
+    const again = await lacunaJson(args);
+    expect(again).toMatchObject({ code: 0, json: { need: 0, received: 0, complete: true, verified: true } });
+
+    // It named no cluster, and so it is of that of any topic.
+    const read = await lacuna(['query', address, '--ascending', '--pubsub-topic', PUBSUB_TOPIC]);
+    expect([read.code, read.stdout]).toEqual([0, exported([...lines, ...together])]);
+  });
+});

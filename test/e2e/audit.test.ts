@@ -1,4 +1,6 @@
 /** `audit` as it is installed: nodes in processes of their own with faults planted, on a data folder and over HTTP. */
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { samplesOf } from '../http/prometheus-text.ts';
 import { ago, keyOf, lineOf, makeMessages, text } from './message-lines.ts';
@@ -17,6 +19,8 @@ import {
 
 afterEach(endAll);
 
+/** A peer id that no node has. */
+const UNMET = '12D3KooWHnL7SVLjFuFwKAiGrCDLrzNRG2xAQZNy2Gtqq15hf1q7';
 const STEP_NS = 60_000_000_000n;
 const lines = makeMessages(300, ago(3_600_000), STEP_NS).map(lineOf);
 
@@ -61,6 +65,11 @@ describe('audit', () => {
       [hashOf(100), 1],
       [hashOf(299), 1],
     ]);
+    // Those of what is not here are learnt from a Lacuna that has it.
+    for (const { hash, pubsubTopic, contentTopic } of messages) {
+      const line = JSON.parse(lines.find((one) => keyOf(one).hash === hash)!);
+      expect([pubsubTopic, contentTopic]).toEqual([line.pubsubTopic, line.message.contentTopic]);
+    }
     const rows = found.json['rows'] as { counts: Record<string, number>; missing: Record<string, number> }[];
     for (const [peer, missing] of Object.entries(missingOf(found.json))) {
       const sum = (of: 'counts' | 'missing'): number =>
@@ -109,6 +118,24 @@ describe('audit', () => {
       );
     expect(values('lacuna_audit_missing')).toEqual({ [own]: 1, [b.peerId]: 2 });
     expect(values('lacuna_audit_node_up')).toEqual({ [own]: 1, [b.peerId]: 1 });
+
+    // Interrupted, it has found no agreement.
+    let dials = 0;
+    const silent = createServer(() => {
+      dials += 1;
+    }).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const { port } = silent.address() as AddressInfo;
+    const mute = b.address.replace(/tcp\/\d+/, `tcp/${port}`).replace(b.peerId, UNMET);
+    const interrupted = new LacunaProcess(['audit', mute, '--data', node.data]);
+    await expect.poll(() => dials, { timeout: 10_000 }).toBeGreaterThan(0);
+    interrupted.kill('SIGINT');
+    const stopped = await interrupted.ended;
+    silent.close();
+    expect([stopped.code, failureCode(stopped)]).toEqual([1, 'SESSION_ABORTED']);
+    // What it found is to be explained.
+    const absent = await lacunaJson(['explain', hashOf(3), '--data', node.data]);
+    expect(absent).toMatchObject({ code: 0, json: { state: 'missing', missing: { askedPeers: [] } } });
 
     const refused = async (body: unknown): Promise<unknown> =>
       (await ask(node, '/api/v1/audit', body)).status;

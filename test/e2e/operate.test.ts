@@ -205,6 +205,7 @@ describe('the files to operate with', () => {
     const plain = new PlainNode();
     const url = await serve(nodeRoutes(plain, '/'));
     await tellEverything(plain);
+    await askText(url, '/store/v3/messages');
     const samples = samplesOf((await askText(url, '/metrics')).text);
     const breaches = expressions.flatMap((expression) => {
       const { metrics, labels } = read(expression);

@@ -288,6 +288,8 @@ describe('wrong usage ends with 2', () => {
     ['a dialect that is not spoken', ['sync', '--dialect', 'gossip', address]],
     ['a time that is none', ['export', '--since', 'yesterday']],
     ['an empty window', ['sync', '--since', '1h', '--until', '2h', address]],
+    ['an empty window to count', ['count', '--since', '1h', '--until', '2h']],
+    ['an empty window to export', ['export', '--since', '1h', '--until', '1h']],
     ['no file', ['import']],
   ])('%s', async (_, args) => {
     const data = await temporaryFolder();

@@ -156,7 +156,15 @@ describe('counts', () => {
 
   it('refuse what is no query of theirs', async () => {
     const url = await shown(new PlainNode());
-    for (const query of ['by=week', 'by=hour&by=day', 'since=yesterday', 'more=1', 'until=', '__proto__=1']) {
+    for (const query of [
+      'by=week',
+      'by=hour&by=day',
+      'since=yesterday',
+      'since=1h&until=2h',
+      'more=1',
+      'until=',
+      '__proto__=1',
+    ]) {
       expect([query, await refusal(url, `/api/v1/counts?${query}`)]).toEqual([query, [400, 'USAGE']]);
     }
   });

@@ -67,6 +67,18 @@ describe('the history over HTTP', () => {
     expect(line).toBe(formatMessageLine(decodeMessageAndTopic(message!.encoded), message!.id));
   });
 
+  it('takes as many hashes as a peer may ask for', async () => {
+    const { url } = await start();
+    const known = hexes(messages).slice(0, 3);
+    const others = Array.from({ length: LIMITS.storeQueryHashesAsked - 3 }, (_, at) =>
+      at.toString(16).padStart(64, '0'),
+    );
+    const hashes = [...others, ...known].map((hash) => `0x${hash}`);
+    const found = await get(url, { hashes: hashes.join(',') });
+    expect([found.status, found.hashes.sort()]).toEqual([200, [...known].sort()]);
+    expect((await get(url, { hashes: [...hashes, hashes[0]].join(',') })).status).toBe(400);
+  });
+
   it('tells hashes alone unless it is asked for data', async () => {
     const { url } = await start();
     const { json } = await get(url, { pageSize: '1' });

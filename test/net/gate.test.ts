@@ -125,7 +125,7 @@ describe('a stream that is not admitted', () => {
         return admits;
       },
     });
-    await serveMetadata(here, { clusterId: 1, shards: [] });
+    await serveMetadata(here, { clusterId: 1, pubsubTopic: [] });
     await here.start();
     const other = await startHost();
     const connection = await other.connect(here.addresses[0]!);

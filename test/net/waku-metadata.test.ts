@@ -12,6 +12,7 @@ afterEach(async () => {
   await stopPlainHosts();
 });
 
+const SETTINGS = { pubsubTopic: ['/waku/2/rs/16/32', '/waku/2/rs/16/64'] };
 const OWN = { clusterId: 16, shards: [32, 64] };
 
 /** A peer that answers with these bytes, and counts how often it was asked; `undefined` closes without a word. */
@@ -33,7 +34,7 @@ async function peerAnswering(
 describe('the metadata protocol', () => {
   it('is answered with cluster and shards, whatever the question', async () => {
     const host = await startHost();
-    await serveMetadata(host, OWN);
+    await serveMetadata(host, SETTINGS);
     const peer = await startHost();
     for (const question of [
       encodeMetadata({ clusterId: 1, shards: [] }),
@@ -94,6 +95,26 @@ describe('a node that named its cluster', () => {
 });
 
 describe('a node that named none', () => {
+  it('is of the cluster of who asks, and of the Waku Network where that one names none', async () => {
+    const host = await startHost();
+    await serveMetadata(host, { pubsubTopic: [] });
+    const peer = await startHost();
+    for (const [question, clusterId] of [
+      [encodeMetadata({ clusterId: 16, shards: [3] }), 16],
+      [encodeMetadata({ clusterId: 0, shards: [] }), 0],
+      [new Uint8Array(0), 1],
+      [Uint8Array.of(255), 1],
+    ] as const) {
+      const channel = await peer.open(await peer.connect(host.addresses[0]!), METADATA, 1_024);
+      await channel.write([question]);
+      expect(decodeMetadata((await channel.read(5_000))!)).toEqual({ clusterId, shards: [] });
+    }
+    const check = new ClusterCheck(peer, OWN, true);
+    const connection = await peer.connect(host.addresses[0]!);
+    await check.admit(connection);
+    expect(connection.status).toBe('open');
+  });
+
   it('asks nobody', async () => {
     const host = await startHost();
     const peer = await peerAnswering(encodeMetadata({ clusterId: 17, shards: [] }));

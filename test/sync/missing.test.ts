@@ -124,6 +124,24 @@ describe('the book of missing messages', () => {
     expect(book.size).toBe(LIMITS.missingRemembered);
   });
 
+  it('takes note of what an audit found, as long as there is room for it', async () => {
+    const store = new MemoryStore(pool.slice(0, 1));
+    const clock = new VirtualClock();
+    const book = new MissingBook(store, clock);
+    const sinceMs = clock.nowMs();
+    book.notice(pool[0]!.id);
+    book.notice(newest.id);
+    const found = { timestamp: timeOf(newest.id), sinceMs, askedPeers: [] };
+    expect([book.size, book.find(`0x${hexOf(newest)}`)]).toEqual([1, found]);
+    await clock.advance(1_000);
+    expect(book.note(newest.id, 'peer')).toEqual(['peer']);
+    book.notice(newest.id);
+    expect(book.find(`0x${hexOf(newest)}`)).toEqual({ ...found, askedPeers: ['peer'] });
+    for (const { id } of samples(LIMITS.missingRemembered + 1)) book.notice(id);
+    expect(book.size).toBe(LIMITS.missingRemembered);
+    expect(book.find(`0x${hexOf(newest)}`)).toBeDefined();
+  });
+
   it('lets go of what has come', async () => {
     const store = new MemoryStore();
     const clock = new VirtualClock();

@@ -249,6 +249,45 @@ describe('cursors', () => {
   });
 });
 
+describe('pages that are short or empty', () => {
+  // Of a store that looks at three messages for a page: five pages in a row have none of the topic.
+  const pool = Array.from({ length: 40 }, (_, at) =>
+    messageOf({
+      timestamp: NOW_NS - BigInt(100 - at) * SECOND_NS,
+      contentTopic: (at > 4 && at < 22) || at % 4 === 1 ? NOTES : CHAT,
+    }),
+  );
+  const rows = pool.map((message) => ({ message, messageHash: messageHash(message, systemSha256) }));
+
+  it.each([true, false])('are no end as long as they have a cursor; ascending %s', async (ascending) => {
+    let empty = 0;
+    const { clock, node, client } = asking(pool, {
+      odd: ({ requestId, paginationCursor: cursor }) => {
+        const order = ascending ? rows : rows.toReversed();
+        const from = order.findIndex(
+          ({ messageHash: hash }) => cursor !== undefined && sameBytes(hash, cursor),
+        );
+        const looked = order.slice(from + 1, from + 4);
+        const messages = looked.filter(({ message }) => message.contentTopic === CHAT);
+        if (!ascending) messages.reverse();
+        if (messages.length === 0) empty += 1;
+        const paginationCursor = from + 4 < rows.length ? looked.at(-1)!.messageHash : undefined;
+        return { requestId, statusCode: 200, statusDesc: '', messages, paginationCursor };
+      },
+    });
+    const scope = { pubsubTopics: [], contentTopics: [CHAT] };
+    const walk = client.pages(scope, 0n, TIMESTAMP_MAX, { includeData: true, ascending });
+    const read = hexesOf(await clock.run(all(walk)));
+    const wanted = hexes(pool.filter(({ contentTopic }) => contentTopic === CHAT));
+    expect([...read].sort()).toEqual(wanted.sort());
+    expect([empty > 3, node.requests.length]).toEqual([true, 14]);
+  });
+});
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
+}
+
 describe('messages that were not asked for', () => {
   const pool = sampleMessages(10);
 
