@@ -304,6 +304,8 @@ export const LIMITS = {
   writePromptMessages: 16,
   writeQueueMessages: 20_000,
   writeQueueBytes: 64 * MIB,
+  /** The share of a group that larger ones get while some of these wait. */
+  writeYieldingShare: 0.25,
   /** The share of the queue that appends of more than `writePromptMessages` may fill. */
   writeBulkShare: 0.75,
   reopenDelayMs: 200,
@@ -326,7 +328,7 @@ export const LIMITS = {
 
   // The index of the store
   /** Rows and symbols of leaves in memory; what sessions under way still read is held beside it. */
-  indexCacheBytes: 32 * MIB,
+  indexCacheBytes: 48 * MIB,
   /** Small additions to a page, before it is written whole again: a record of its own for each. */
   indexPatches: 16,
   /** Ids that come or go in a block, before its symbols are written again. */

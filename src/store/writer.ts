@@ -148,9 +148,12 @@ export class Writer<C extends Change> {
     const isPromptTurn = this.#bulk.length === 0 || (this.#prompt.length > 0 && !this.#wasPrompt);
     this.#wasPrompt = isPromptTurn;
     const queue = isPromptTurn ? this.#prompt : this.#bulk;
+    // The less of the bulk goes at a time, the sooner it is their turn again who wait for a few messages.
+    const share = !isPromptTurn && this.#prompt.length > 0 ? LIMITS.writeYieldingShare : 1;
+    const [sizeMax, bytesMax] = [LIMITS.writeGroupMessages * share, LIMITS.writeGroupBytes * share];
     let bytes = 0;
     let size = 0;
-    while (size < queue.length && size < LIMITS.writeGroupMessages && bytes < LIMITS.writeGroupBytes) {
+    while (size < queue.length && size < sizeMax && bytes < bytesMax) {
       const { change } = queue[size]!;
       if (change.removes !== queue[0]!.change.removes) break;
       bytes += change.bytes;
