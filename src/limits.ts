@@ -72,6 +72,8 @@ export const LIMITS = {
   storeQueryHashesAsked: 1_000,
   /** Pages without a message that can be read are passed over, so many at a time. */
   storeQueryPagesLooked: 8,
+  /** A question for which more entries are looked at counts as so many times one. */
+  storeQueryEntries: 1_000,
   /** Queries that are being answered, until their answer has been taken; of all and of one peer. */
   storeQueriesAtOnce: 32,
   storeQueriesAtOncePerPeer: 4,
@@ -204,6 +206,9 @@ export const LIMITS = {
   /** Sessions that the scheduler runs at a time, and peers that share a gap. */
   scheduledSessions: 4,
   gapPeers: 3,
+  /** One that goes on for longer leaves its place to another; of all, the last `scheduledSessions` to configured peers. */
+  lastingSessionMs: 60_000,
+  scheduledSessionsMax: 12,
   /** Peers that are asked in one look at the recent past, as long as each of them has or lacks something. */
   roundPeers: 3,
   /** A gap that one peer has been filling for this long is shared. */
@@ -259,6 +264,8 @@ export const LIMITS = {
   /** Store queries of one peer, and of all strangers together: a page costs a few milliseconds. */
   peerQueriesPerMinute: 1_200,
   queriesPerSecond: 200,
+  /** What dear questions of all strangers may cost, counted in cheap ones; cheap ones go on when it is used up. */
+  dearQueriesPerMinute: 10_000,
   /** What it pushes without having been asked for it, as the Waku wire allows. */
   peerUnaskedMessagesPerHour: 200_000,
   peerUnaskedBytesPerHour: 2 * 1_024 * MIB,

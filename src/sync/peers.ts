@@ -22,6 +22,16 @@ export interface PeerDirectoryInit {
   readonly onNews: () => void;
 }
 
+export interface ReadyPeer {
+  readonly peer: string;
+  /** Where to ask it. */
+  readonly address: string;
+  /** What it is known to speak. */
+  readonly dialect: Dialect | undefined;
+  /** Whether it was configured. */
+  readonly isOwn: boolean;
+}
+
 interface Entry {
   readonly peer: string;
   addresses: string[];
@@ -118,18 +128,19 @@ export class PeerDirectory {
     if (entry !== undefined) entry.connected = false;
   }
 
-  /** The peers that may be asked now, the address to ask each at, and what it is known to speak. */
-  ready(): { readonly peer: string; readonly address: string; readonly dialect: Dialect | undefined }[] {
+  /** The peers that may be asked now. */
+  ready(): ReadyPeer[] {
     const { clock, asksInbound } = this.#init;
     const nowMs = clock.monotonicMs();
     const ready = [...this.#entries.values()].filter(
       ({ isBusy, retryAtMs, source }) =>
         !isBusy && retryAtMs <= nowMs && (asksInbound || source !== 'inbound'),
     );
-    return ready.map(({ peer, addresses, failures, dialect }) => ({
+    return ready.map(({ peer, addresses, failures, dialect, source }) => ({
       peer,
       address: addresses[failures % addresses.length]!,
       dialect,
+      isOwn: source === 'static',
     }));
   }
 

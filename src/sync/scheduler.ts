@@ -13,7 +13,7 @@ import { nsFromMs } from '../time.ts';
 import type { Gap } from './gap.ts';
 import type { KnownPeer } from './known-peer.ts';
 import type { Ledger } from './ledger.ts';
-import type { PeerDirectory } from './peers.ts';
+import type { PeerDirectory, ReadyPeer } from './peers.ts';
 import type { Dialect, SessionResult } from './session.ts';
 
 /** What a session is to cover. */
@@ -51,6 +51,8 @@ interface Job {
   /** How often the range of the recent past was doubled. */
   readonly doublings: number;
   readonly startedMs: number;
+  /** The peer was configured. */
+  readonly isOwn: boolean;
 }
 
 interface Attempts {
@@ -65,8 +67,6 @@ interface Attempts {
 const ABSENT: ReadonlySet<ErrorCode> = new Set(['SESSION_WINDOW', 'SESSION_SCOPE']);
 /** A part of a gap that is too new to be compared is waited for, unless the rest of it is longer than this. */
 const WORTH_NS = nsFromMs(2 * LIMITS.clockToleranceMs);
-
-type ReadyPeer = ReturnType<PeerDirectory['ready']>[number];
 
 export class Scheduler {
   readonly #init: SchedulerInit;
@@ -134,8 +134,9 @@ export class Scheduler {
   }
 
   #next(): Job | undefined {
-    if (this.#stop.signal.aborted || this.#jobs.size >= LIMITS.scheduledSessions) return undefined;
-    const ready = this.#init.peers.ready();
+    if (this.#stop.signal.aborted) return undefined;
+    const ready = this.#placed(this.#init.peers.ready());
+    if (ready.length === 0) return undefined;
     // Gaps come first, but what they are many of must not keep the recent past from its turn.
     const isOverdue = this.#init.clock.monotonicMs() >= this.#recentMs + this.#init.intervalMs;
     const overdue = isOverdue ? this.#recentJob(ready) : undefined;
@@ -146,6 +147,23 @@ export class Scheduler {
       if (job !== undefined) return job;
     }
     return this.#recentJob(ready);
+  }
+
+  /**
+   * For whom there is a place. A session that goes on and on keeps its own no longer, or as many peers as there are
+   * places could hold up all others for hours; the last places of all are for those whom the operator named.
+   */
+  #placed(ready: readonly ReadyPeer[]): readonly ReadyPeer[] {
+    const jobs = [...this.#jobs.values()];
+    const { scheduledSessions, scheduledSessionsMax } = LIMITS;
+    if (jobs.filter((job) => !this.#isLasting(job)).length >= scheduledSessions) return [];
+    if (jobs.length >= scheduledSessionsMax) return [];
+    const others = jobs.filter(({ isOwn }) => !isOwn).length;
+    return others < scheduledSessionsMax - scheduledSessions ? ready : ready.filter(({ isOwn }) => isOwn);
+  }
+
+  #isLasting({ startedMs }: Job): boolean {
+    return this.#init.clock.monotonicMs() - startedMs >= LIMITS.lastingSessionMs;
   }
 
   #begin(job: Job): void {
@@ -205,11 +223,13 @@ export class Scheduler {
     let candidates = ready.filter(({ peer }) => !gap.witnesses.includes(peer) && this.#mayTry(gap, peer));
     if (atWork.length > 0) {
       // Not with stock nodes, which would send it all twice, and only where one alone takes its time. What a peer
-      // speaks is known when a first session with it has ended: until then it is taken for a Lacuna.
+      // speaks is known when a first session with it has ended: until then it is taken for a Lacuna. Those that go on
+      // and on keep nobody from it.
       const isLong = atWork.every(({ startedMs }) => nowMs - startedMs >= LIMITS.gapShareMs);
-      if (!isLong || atWork.length >= LIMITS.gapPeers) return undefined;
+      const counted = atWork.filter((job) => !this.#isLasting(job));
+      if (!isLong || counted.length >= LIMITS.gapPeers) return undefined;
       const isStock = ({ dialect }: Pick<Job, 'dialect'>): boolean => (dialect ?? 'native') !== 'native';
-      if (atWork.some(isStock)) return undefined;
+      if (counted.some(isStock)) return undefined;
       candidates = candidates.filter((peer) => !isStock(peer));
     }
     const chosen = this.#chosen(candidates);

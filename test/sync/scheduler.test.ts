@@ -53,10 +53,12 @@ interface Asked {
 
 interface Init extends Partial<Omit<SchedulerInit, 'peers' | 'ledger'>> {
   readonly behaviours?: Readonly<Record<string, PeerInit>>;
+  /** Of them, those who were not configured, but heard of. */
+  readonly strangers?: RegExp;
 }
 
 /** A node with a real ledger and directory, and sessions that do what they are told. */
-async function node({ behaviours = { peer: {} }, random = EVEN, ...init }: Init = {}) {
+async function node({ behaviours = { peer: {} }, random = EVEN, strangers, ...init }: Init = {}) {
   const clock = new VirtualClock();
   const log = new RecordingLogger();
   const asked: Asked[] = [];
@@ -87,7 +89,8 @@ async function node({ behaviours = { peer: {} }, random = EVEN, ...init }: Init 
       const session: Asked = { peer, atMs: clock.monotonicMs(), window, endMs: undefined };
       asked.push(session);
       try {
-        await clock.sleep(takesMs, stop);
+        // As a session does: it listens to a signal of its own.
+        await clock.sleep(takesMs, AbortSignal.any([stop]));
         const code = fails?.(before);
         if (code !== undefined) throw new LacunaError(code, 'told to fail');
         const told = { ...window, peer, dialect, peerGaps, received: brings, sent: 0 };
@@ -103,7 +106,8 @@ async function node({ behaviours = { peer: {} }, random = EVEN, ...init }: Init 
     ...init,
     peers,
   });
-  for (const peer of Object.keys(behaviours)) peers.add(at(peer), 'static');
+  for (const peer of Object.keys(behaviours))
+    peers.add(at(peer), strangers?.test(peer) ? 'learnt' : 'static');
   return {
     clock,
     log,
@@ -433,7 +437,7 @@ describe('gaps', () => {
       keptOf: (window) => (window.untilNs > minutes(0, 50).untilNs ? [] : [window]),
     });
     made.ledger.add('downtime', EVERYTHING, minutes(500, 100));
-    await run(made, 10 * MINUTE_MS);
+    await run(made, LIMITS.lastingSessionMs - 1);
     expect(made.asked.map(({ window }) => agoOf(window))).toEqual(Array(LIMITS.gapPeers).fill([500, 100]));
     expect(made.asked.map(({ atMs }) => atMs)).toEqual([0, 1, 2].map((peer) => peer * LIMITS.gapShareMs));
   });
@@ -452,8 +456,30 @@ describe('gaps', () => {
       ] as const)
         made.peers.note(sessionResult({ peer, dialect }));
       made.ledger.add('downtime', EVERYTHING, minutes(500, 100));
-      await run(made, 5 * MINUTE_MS);
+      await run(made, LIMITS.lastingSessionMs - 1);
       expect(made.asked.map(({ peer }) => peer)).toEqual([first]);
+    }
+  });
+
+  it('go to a Lacuna too where a stock node or several of its own go on and on, never to a further stock node', async () => {
+    for (const dialect of ['native', 'waku'] as const) {
+      const made = await node({
+        behaviours: {
+          ...Object.fromEntries(['a', 'b', 'c'].map((peer) => [peer, { takesMs: HOUR_MS }])),
+          stock: { takesMs: HOUR_MS, dialect: 'waku' },
+          good: {},
+        },
+        keptOf: (window) => (window.untilNs > minutes(0, 50).untilNs ? [] : [window]),
+        random: { below: () => 0 },
+      });
+      for (const peer of ['a', 'b', 'c', 'good']) made.peers.note(sessionResult({ peer, dialect }));
+      made.peers.note(sessionResult({ peer: 'good', dialect: 'native' }));
+      made.peers.note(sessionResult({ peer: 'stock', dialect: 'waku' }));
+      made.ledger.add('downtime', EVERYTHING, minutes(500, 100));
+      await run(made, 2 * LIMITS.lastingSessionMs);
+      expect(made.ledger.open()).toEqual([]);
+      const expected = dialect === 'native' ? ['a', 'b', 'c', 'good'] : ['a', 'good'];
+      expect(made.asked.map(({ peer }) => peer)).toEqual(expected);
     }
   });
 
@@ -682,6 +708,41 @@ describe('a node that stops', () => {
   });
 });
 
+describe('places', () => {
+  const hung = (peers: number): Record<string, PeerInit> =>
+    Object.fromEntries(Array.from({ length: peers }, (_, peer) => [`hung${peer}`, { takesMs: HOUR_MS }]));
+  /** The last of those that may be asked. */
+  const LAST: Random = { below: (below) => below - 1 };
+
+  it('are left to others by sessions that go on and on', async () => {
+    const made = await node({ behaviours: { good: {}, ...hung(LIMITS.scheduledSessions) }, random: LAST });
+    for (let gap = 1; gap <= 10; gap++)
+      made.ledger.add('session', EVERYTHING, minutes(100 * gap + 1, 100 * gap));
+    made.scheduler.start();
+    await made.clock.advance(LIMITS.lastingSessionMs - 1);
+    expect([timesOf(made.asked, 'good'), made.ledger.open().length]).toEqual([[], 10]);
+    await made.clock.advance(1_000);
+    expect(made.ledger.open()).toEqual([]);
+    await made.clock.run(made.scheduler.stop());
+  });
+
+  it('are bounded however long sessions go on, and the last are for configured peers', async () => {
+    const { scheduledSessions, scheduledSessionsMax } = LIMITS;
+    const strangers = scheduledSessionsMax - scheduledSessions;
+    const made = await node({ behaviours: { good: {}, ...hung(40) }, random: LAST, strangers: /^hung/ });
+    for (let gap = 1; gap <= 40; gap++)
+      made.ledger.add('session', EVERYTHING, minutes(100 * gap + 1, 100 * gap));
+    made.scheduler.start();
+    await made.clock.advance(10 * MINUTE_MS);
+    expect(made.ledger.open()).toEqual([]);
+    expect(made.asked.filter(({ peer }) => peer !== 'good').length).toBe(strangers);
+    for (let peer = 0; peer < 40; peer++) made.peers.add(at(`hung${peer}`), 'static');
+    await made.clock.advance(30 * MINUTE_MS);
+    expect(mostAtOnce(made.asked)).toEqual({ all: scheduledSessionsMax, ofOne: 1 });
+    await made.clock.run(made.scheduler.stop());
+  });
+});
+
 describe('whatever peers are like', () => {
   const behaviour: fc.Arbitrary<PeerInit> = fc.record(
     {
@@ -722,9 +783,9 @@ describe('whatever peers are like', () => {
         await run(made, 15 * MINUTE_MS);
         expect(made.ledger.open()).toEqual([]);
         const most = mostAtOnce(made.asked);
-        expect([most.all <= LIMITS.scheduledSessions, most.ofOne]).toEqual([true, 1]);
+        expect([most.all <= LIMITS.scheduledSessionsMax, most.ofOne]).toEqual([true, 1]);
       }),
-      { numRuns: 40 },
+      { numRuns: 40, examples: [[Array.from({ length: 4 }, () => ({ takesMs: HOUR_MS })), 0]] },
     );
   });
 });
