@@ -181,6 +181,8 @@ export interface ArchivePage {
   readonly ids: SyncIdList;
   /** Where the next page goes on; undefined when nothing is left. */
   readonly cursor: Uint8Array | undefined;
+  /** How many entries were looked at for it, those of other topics too. */
+  readonly looked: number;
 }
 
 /** The history of a store, as those ask for it who read it. */

@@ -41,7 +41,8 @@ export class MemoryArchive implements Archive {
     if (end !== undefined) this.#remembered.set(nameOf(hashOf(end.id)), end.id);
     const isLast = page.length === wanted.length;
     const ids = SyncIdList.of(...page.map(({ id }) => id));
-    return { ids, cursor: isLast || end === undefined ? undefined : hashOf(end.id) };
+    const cursor = isLast || end === undefined ? undefined : hashOf(end.id);
+    return { ids, cursor, looked: this.messages.length };
   }
 
   async find(hashes: readonly Uint8Array[]): Promise<SyncIdList> {

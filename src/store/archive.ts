@@ -105,14 +105,14 @@ export class StoreArchive implements Archive {
     const sides = this.#sidesOf(query);
     if (sides === 'all') this.#cut(span, gathering);
     else await this.#gather(sides, span, gathering);
-    const { ids, reached, end } = gathering;
+    const { ids, looked, reached, end } = gathering;
     const last = ids.count === 0 ? position : ids.at(ids.count - 1);
     // With or without a cursor: a reader makes its own from the last message that it has, and may come again.
     if (last !== undefined) this.#cursors.remember(last);
     if (end === 'given up') this.#cursors.remember(reached!);
     const cursor = end === 'nothing left' ? undefined : hashOf(end === 'more' ? last! : reached!);
     if (!query.ascending) reverse(ids);
-    return { ids, cursor };
+    return { ids, cursor, looked };
   }
 
   /**

@@ -29,6 +29,8 @@ export class Budgets {
   readonly #accounts = new Map<string, Account>();
   /** What strangers may ask the store for, all of them together. */
   readonly #queries = new Bucket(LIMITS.queriesPerSecond, SECOND_MS);
+  /** What their dear questions have cost, counted in cheap ones. */
+  readonly #dear = new Bucket(LIMITS.dearQueriesPerMinute, MINUTE_MS);
 
   constructor(init: BudgetsInit) {
     this.#init = init;
@@ -71,6 +73,25 @@ export class Budgets {
       if (!queries.take(1, nowMs)) throw this.#busy('peer-queries', queries.waitMs(1, nowMs));
     }
     this.#queries.take(1, nowMs);
+  }
+
+  /** A question of the peer has made the store look at so many entries: a dear one counts as many cheap ones. */
+  spendOnQuery(peer: string, entries: number): void {
+    if (this.#init.isKnown(peer)) return;
+    const nowMs = this.#nowMs();
+    const questions = Math.floor(entries / LIMITS.storeQueryEntries);
+    this.#dear.spend(questions, nowMs);
+    this.#accountOf(peer).queries.spend(questions, nowMs);
+  }
+
+  /** It is to be looked further for the same question. @throws LacunaError SESSION_BUSY, as `openSession`. */
+  continueQuery(peer: string): void {
+    if (this.#init.isKnown(peer)) return;
+    const { queries } = this.#accountOf(peer);
+    const nowMs = this.#nowMs();
+    if (!queries.has(0, nowMs)) throw this.#busy('peer-queries', queries.waitMs(0, nowMs));
+    // As many strangers as there may be have one purse for it, or each new identity would bring a full one.
+    if (!this.#dear.has(0, nowMs)) throw this.#busy('queries', this.#dear.waitMs(0, nowMs));
   }
 
   /** So many bytes of messages are about to be sent to it. @throws LacunaError SESSION_BUSY, as `openSession`. */
@@ -144,6 +165,12 @@ class Bucket {
     if (!this.has(amount, nowMs)) return false;
     this.#level += amount;
     return true;
+  }
+
+  /** For what is known only when it was done: it may be more than there was room for. */
+  spend(amount: number, nowMs: number): void {
+    this.has(0, nowMs);
+    this.#level += amount;
   }
 
   has(amount: number, nowMs: number): boolean {

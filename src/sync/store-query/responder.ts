@@ -48,12 +48,16 @@ export class StoreResponder {
   async #answer(peer: string, frame: Uint8Array, isBusy: boolean): Promise<Uint8Array> {
     const { service, budgets, traffic } = this.#init;
     let requestId: string | undefined;
-    const answer = await service.answer('peer', () => {
+    const read = (): StoreQueryRequest => {
       if (isBusy) throw new LacunaError('SESSION_BUSY', 'too many queries are being answered');
       budgets.openQuery(peer);
       const request = this.#decode(peer, frame);
       requestId = request.requestId;
       return request;
+    };
+    const answer = await service.answer('peer', read, {
+      looked: (entries) => budgets.spendOnQuery(peer, entries),
+      goOn: () => budgets.continueQuery(peer),
     });
     requestId ??= requestIdOf(frame);
     const encoded = encode(requestId, answer);

@@ -40,6 +40,17 @@ export interface AnsweredQuery {
   readonly durationMs: number;
 }
 
+/** What one question costs, and whether it may cost more. */
+export interface QueryMeter {
+  /** So many entries of the index were looked at for it. */
+  looked(entries: number): void;
+  /** Asked before it is looked further. @throws LacunaError SESSION_BUSY. */
+  goOn(): void;
+}
+
+/** For who is held to nothing. */
+const UNMETERED: QueryMeter = { looked: () => undefined, goOn: () => undefined };
+
 export interface StoreServiceInit {
   readonly archive: Archive;
   readonly sha256: Sha256;
@@ -62,20 +73,24 @@ export class StoreService {
   }
 
   /** `read` gives the request, or throws what is wrong with it or with its time. Never rejects. */
-  async answer(asker: Asker, read: () => StoreQueryRequest): Promise<StoreAnswer> {
+  async answer(
+    asker: Asker,
+    read: () => StoreQueryRequest,
+    meter: QueryMeter = UNMETERED,
+  ): Promise<StoreAnswer> {
     const { clock } = this.#init;
     const startMs = clock.monotonicMs();
-    const answer = await this.#answer(read);
+    const answer = await this.#answer(read, meter);
     const { status, ids } = answer;
     const durationMs = clock.monotonicMs() - startMs;
     for (const listener of this.#listeners) listener({ asker, status, messages: ids.count, durationMs });
     return answer;
   }
 
-  async #answer(read: () => StoreQueryRequest): Promise<StoreAnswer> {
+  async #answer(read: () => StoreQueryRequest, meter: QueryMeter): Promise<StoreAnswer> {
     try {
       const question = questionOf(read());
-      return 'hashes' in question ? await this.#lookUp(question) : await this.#query(question);
+      return 'hashes' in question ? await this.#lookUp(question, meter) : await this.#query(question, meter);
     } catch (error) {
       const known = toLacunaError(error);
       const status = statusOf(known.code);
@@ -89,16 +104,17 @@ export class StoreService {
     }
   }
 
-  async #query(question: WindowQuestion): Promise<StoreAnswer> {
+  async #query(question: WindowQuestion, meter: QueryMeter): Promise<StoreAnswer> {
     const { archive } = this.#init;
-    return await this.#firstReadable(question, (cursor, countMax) =>
+    return await this.#firstReadable(question, meter, (cursor, countMax) =>
       archive.page({ ...question, cursor, countMax }),
     );
   }
 
-  async #lookUp(question: HashQuestion): Promise<StoreAnswer> {
+  async #lookUp(question: HashQuestion, meter: QueryMeter): Promise<StoreAnswer> {
     const found = (await this.#init.archive.find(question.hashes)).toAscending();
-    return await this.#firstReadable(question, (cursor, countMax) =>
+    meter.looked(question.hashes.length);
+    return await this.#firstReadable(question, meter, (cursor, countMax) =>
       this.#pageOf(found, question.ascending, cursor, countMax),
     );
   }
@@ -109,11 +125,14 @@ export class StoreService {
    */
   async #firstReadable(
     { includeData, ascending, countMax, cursor: asked }: WindowQuestion | HashQuestion,
+    meter: QueryMeter,
     pageAt: (cursor: Uint8Array | undefined, countMax: number) => Promise<ArchivePage>,
   ): Promise<StoreAnswer> {
     let cursor = asked;
     for (let look = 1; ; look++) {
+      if (look > 1) meter.goOn();
       const page = await pageAt(cursor, countMax);
+      meter.looked(page.looked);
       if (!includeData && page.ids.count > 0) return answerOf(page.ids, undefined, page.cursor);
       const { ids, messages, isCut } = await this.#read(page.ids, ascending);
       if (isCut) {
@@ -176,7 +195,8 @@ export class StoreService {
     if (ascending) to = Math.min(to, from + countMax);
     else from = Math.max(from, to - countMax);
     const ids = found.slice(from, to);
-    return { ids, cursor: isLast ? undefined : hashOf(ids.at(ascending ? ids.count - 1 : 0)) };
+    const last = ascending ? ids.count - 1 : 0;
+    return { ids, cursor: isLast ? undefined : hashOf(ids.at(last)), looked: 0 };
   }
 }
 

@@ -1,6 +1,6 @@
 /** Store queries as frames: ids given back, undecodable ones refused, and limits that are told with a status. */
 import { describe, expect, it } from 'vitest';
-import { hashOf } from '../../../src/core/sync-id.ts';
+import { hashOf, SyncIdList } from '../../../src/core/sync-id.ts';
 import { LIMITS } from '../../../src/limits.ts';
 import { Budgets } from '../../../src/sync/budgets.ts';
 import { LimitCounts } from '../../../src/sync/limit-counts.ts';
@@ -169,6 +169,48 @@ describe('who asks too much', () => {
     expect((await desk.ask('known')).statusCode).toBe(200);
     await desk.clock.advance(1_000);
     expect((await desk.ask('late')).statusCode).toBe(200);
+  });
+
+  it('that is dear counts as many, and is looked for no further when too much was', async () => {
+    const desk = new Desk();
+    const [end, looked] = [hashOf(desk.messages[0]!.id), 100 * LIMITS.storeQueryEntries];
+    let pages = 0;
+    desk.archive.page = async () => {
+      pages += 1;
+      return { ids: new SyncIdList(), cursor: end, looked };
+    };
+    expect((await desk.ask('peer')).statusCode).toBe(200);
+    expect(pages).toBe(LIMITS.storeQueryPagesLooked);
+    const rest = await Promise.all(Array.from({ length: 4 }, () => desk.ask('peer')));
+    expect(rest.map(({ statusCode }) => statusCode)).toEqual([429, 429, 429, 429]);
+    // Each of them had looked once more when the others had used up the rest.
+    expect(pages).toBeLessThanOrEqual(LIMITS.peerQueriesPerMinute / 100 + 4);
+    expect((await desk.ask('another')).statusCode).toBe(200);
+    expect((await desk.ask('known')).statusCode).toBe(200);
+    expect((await desk.ask('known')).statusCode).toBe(200);
+    await desk.clock.advance(60_000);
+    expect((await desk.ask('peer')).statusCode).toBe(200);
+  });
+
+  it('dearly is looked for no further where many are, each with a budget of its own; cheap ones are answered', async () => {
+    const desk = new Desk();
+    const cheap = desk.archive.page.bind(desk.archive);
+    const [end, looked] = [hashOf(desk.messages[0]!.id), 100 * LIMITS.storeQueryEntries];
+    desk.archive.page = async (query) =>
+      query.scope.pubsubTopics.includes('rare')
+        ? { ids: new SyncIdList(), cursor: end, looked }
+        : await cheap(query);
+    const statuses: number[] = [];
+    for (let peer = 0; peer < 20; peer++)
+      statuses.push((await desk.ask(`peer ${peer}`, { pubsubTopic: 'rare' })).statusCode);
+    const served = statuses.filter((status) => status === 200).length;
+    const each = LIMITS.storeQueryPagesLooked * 100;
+    expect(Math.abs(served - LIMITS.dearQueriesPerMinute / each)).toBeLessThanOrEqual(1);
+    expect(new Set(statuses.slice(served))).toEqual(new Set([429]));
+    expect((await desk.ask('another')).statusCode).toBe(200);
+    expect((await desk.ask('known', { pubsubTopic: 'rare' })).statusCode).toBe(200);
+    await desk.clock.advance(60_000);
+    expect((await desk.ask('peer 19', { pubsubTopic: 'rare' })).statusCode).toBe(200);
   });
 
   it('waits for no place: so many are answered at a time, of each and of all', async () => {

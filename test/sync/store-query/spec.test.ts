@@ -13,5 +13,5 @@ it('gives every limit it names its number', () => {
       checked += 1;
     }
   }
-  expect(checked).toBe(16);
+  expect(checked).toBe(18);
 });
