@@ -17,7 +17,7 @@ import type { AuditedNode, AuditPlan, AuditProgress, AuditResult, ListedMessage 
 import { type Comparison, compareNodes, HAS, LACKS, LATE, UNKNOWN } from './comparison.ts';
 import { AuditHistory } from './history.ts';
 import { type Look, lookAt, NOTHING_KNOWN } from './node-look.ts';
-import { type RepairPartner, repair } from './repair.ts';
+import { type RepairInit, type RepairPartner, repair } from './repair.ts';
 import { TopicBook } from './topic-book.ts';
 
 export interface AuditorInit {
@@ -34,12 +34,7 @@ export interface AuditorInit {
   readonly connect: (address: string, stop: AbortSignal) => Promise<PeerLink>;
   /** The peer id that an address names. Throws PEER_ADDRESS_INVALID. */
   readonly peerOf: (address: string) => string;
-  readonly synchronise: (
-    link: PeerLink,
-    plan: SessionPlan,
-    dialect: 'native' | 'waku',
-    stop: AbortSignal,
-  ) => Promise<SessionResult>;
+  readonly synchronise: RepairInit['synchronise'];
   readonly clientOf: (link: PeerLink) => Pick<StoreClient, 'pages' | 'lookUp' | 'peer' | 'tally'>;
   /** Fires when the node stops. */
   readonly stop: AbortSignal;

@@ -36,7 +36,8 @@ import { StoreRecords } from './records.ts';
 import { Retention } from './retention.ts';
 import { copyReadable } from './salvage.ts';
 import { idsOfScope } from './scope-ids.ts';
-import { newSidecar, readSidecar, type Sidecar, writeSidecar } from './sidecar.ts';
+import { newSidecar, readSidecar, type Sidecar } from './sidecar.ts';
+import { SidecarKeeper } from './sidecar-keeper.ts';
 import { type IndexLimits, StoreIndex } from './store-index.ts';
 import { Writer } from './writer.ts';
 
@@ -59,8 +60,6 @@ export interface StoreOptions {
   readonly archive?: ArchiveLimits;
 }
 
-/** Stored since the sidecar was written, before it is written again. */
-const MESSAGES_UNREMEMBERED_MAX = 10_000;
 const MS_PER_SECOND = 1_000;
 
 export class LevelMessageStore implements MessageStore {
@@ -77,18 +76,18 @@ export class LevelMessageStore implements MessageStore {
   readonly #options: StoreOptions;
   readonly #writer: Writer<StoreChange>;
   readonly #reader: MessageReader;
-  #sidecar: Sidecar;
-  #remembering: Promise<void> | undefined;
+  readonly #sidecar: SidecarKeeper;
   #quarantined = 0;
 
   private constructor(options: StoreOptions, database: Database, sidecar: Sidecar) {
     const { clock, log, sha256 } = options;
     this.#options = options;
     this.database = database;
-    this.#sidecar = sidecar;
     this.putter = new MessagePutter(sha256);
     const policy = options.retention ?? KEEP_EVERYTHING;
     this.#book = new PrunedBook(policy.text);
+    const everHeld = (): number => this.count + this.#book.total;
+    this.#sidecar = new SidecarKeeper({ directory: options.directory, sidecar, database, log, everHeld });
     this.storeIndex = new StoreIndex({
       ...options.index,
       database,
@@ -154,7 +153,7 @@ export class LevelMessageStore implements MessageStore {
       if (database.repaired) store.storeIndex.distrust('the database was repaired');
       await store.#load();
       await store.#origins.load(database);
-      await store.#remember();
+      await store.#sidecar.write();
       await store.retention.load();
       return store;
     } catch (error) {
@@ -185,15 +184,14 @@ export class LevelMessageStore implements MessageStore {
     return this.#quarantined;
   }
 
-  /** Messages that were here once and are not any more, as far as the sidecar remembers. */
+  /** Messages that were here once and are not any more. */
   get lost(): number {
-    return Math.max(0, this.#sidecar.count - this.#everHeld);
+    return this.#sidecar.lost;
   }
 
   /** After a repair: what is lost is lost, and is not told again. */
   async acceptLoss(): Promise<void> {
-    this.#sidecar = { ...this.#sidecar, count: this.#everHeld };
-    await this.#remember();
+    await this.#sidecar.acceptLoss();
   }
 
   /** Writes out what waits, remembers the count, and lets go of the files. */
@@ -202,10 +200,10 @@ export class LevelMessageStore implements MessageStore {
     const wasWritable = this.writable;
     await this.#writer.close();
     if (wasWritable) await this.#saveSymbols();
-    await this.#remembering;
+    await this.#sidecar.settled();
     await this.database.close();
     // Last: LevelDB may add to its list of tables until it is closed.
-    await this.#remember();
+    await this.#sidecar.write();
   }
 
   /** @throws LacunaError STORE_DAMAGED, STORE_CLOSED where rows of the index have to be read and cannot be. */
@@ -237,7 +235,7 @@ export class LevelMessageStore implements MessageStore {
       const stored = await this.#writer.submit(
         messages.map((message) => new NewMessage(this.putter, message, stamp)),
       );
-      if (this.#everHeld >= this.#sidecar.count + MESSAGES_UNREMEMBERED_MAX) this.#rememberLater();
+      this.#sidecar.noteAppended();
       return { stored, duplicate: messages.length - stored };
     } finally {
       this.retention.admitted(messages);
@@ -358,11 +356,6 @@ export class LevelMessageStore implements MessageStore {
     return isNeeded;
   }
 
-  /** Messages that are here or were pruned: no fewer by itself. */
-  get #everHeld(): number {
-    return this.count + this.#book.total;
-  }
-
   async #recover(signal: AbortSignal): Promise<void> {
     await this.database.reopen();
     await this.database.write((batch) => batch.put(PROBE_KEY, new Uint8Array()));
@@ -416,24 +409,5 @@ export class LevelMessageStore implements MessageStore {
     } catch (error) {
       this.#options.log.warn({ error: toLacunaError(error).message }, 'symbols will have to be made again');
     }
-  }
-
-  /** Writes the sidecar anew. */
-  async #remember(): Promise<void> {
-    await this.#remembering;
-    const count = Math.max(this.#sidecar.count, this.#everHeld);
-    this.#sidecar = { ...this.#sidecar, count, books: await this.database.books() };
-    await writeSidecar(this.#options.directory, this.#sidecar);
-  }
-
-  /** The same beside other work: what a killed store has lost is noticed by what was remembered last. */
-  #rememberLater(): void {
-    this.#remembering ??= this.#remember()
-      .catch((error: unknown) => {
-        this.#options.log.warn({ error: toLacunaError(error).message }, 'the count could not be remembered');
-      })
-      .finally(() => {
-        this.#remembering = undefined;
-      });
   }
 }

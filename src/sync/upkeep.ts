@@ -7,35 +7,30 @@ import type { Interval } from '../core/interval.ts';
 import type { Scope } from '../core/scope.ts';
 import type { LacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
-import type { Clock, Logger, MessageStore, Random, Records } from '../ports.ts';
+import type { MessageStore, Records } from '../ports.ts';
 import type { NodeEvent } from './events.ts';
 import { Heartbeat } from './heartbeat.ts';
 import type { PeerSource } from './known-peer.ts';
 import { Ledger } from './ledger.ts';
 import { PeerDirectory } from './peers.ts';
-import { Scheduler, type ScopedWindow } from './scheduler.ts';
+import { Scheduler, type SchedulerInit } from './scheduler.ts';
 import type { SessionResult } from './session.ts';
 
-export interface UpkeepInit {
+export interface UpkeepInit
+  extends Pick<
+    SchedulerInit,
+    'clock' | 'random' | 'log' | 'scope' | 'intervalMs' | 'rangeMs' | 'jitterMs' | 'keptOf' | 'synchronise'
+  > {
   readonly ownPeer: string;
   readonly store: Pick<MessageStore, 'horizonNs' | 'writable'> & {
     readonly records: Records;
     readonly fault: LacunaError | undefined;
   };
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Logger;
-  readonly scope: Scope;
-  readonly intervalMs: number;
-  readonly rangeMs: number;
-  readonly jitterMs: number;
   /** Static peers, and those to begin with. */
   readonly staticPeers: readonly string[];
   readonly bootstrapPeers: readonly string[];
   /** A node that was told of no peers serves those who come, and asks nobody. */
   readonly isPassive: boolean;
-  readonly keptOf: (window: ScopedWindow) => readonly ScopedWindow[];
-  readonly synchronise: (address: string, window: ScopedWindow, stop: AbortSignal) => Promise<SessionResult>;
   readonly emit: (event: NodeEvent) => void;
 }
 

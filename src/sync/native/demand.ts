@@ -1,37 +1,27 @@
 /**
  * What this side takes: of the ids that the other offers, those that are not here and that no other session waits for
- * are asked for, a little ahead of what arrives; what arrives is hashed, matched to what was asked for, stored through
- * the one door, and acknowledged when it is on the disk.
+ * are asked for, a little ahead of what arrives; what arrives is hashed, matched to what was asked for, and handed on
+ * to be stored and acknowledged.
  */
 import { inScope, type Scope } from '../../core/scope.ts';
 import { boundAt, compareIds, ID_WORDS, SyncIdList } from '../../core/sync-id.ts';
 import { type ErrorCode, LacunaError, toLacunaError } from '../../errors.ts';
 import { LIMITS } from '../../limits.ts';
-import type { AppendResult, Arrival, Clock, MessageStore, StoredMessage } from '../../ports.ts';
+import type { MessageStore, StoredMessage } from '../../ports.ts';
 import type { BatchFrame, OfferFrame } from '../../wire/native-frame.ts';
-import type { Ingest } from '../ingest.ts';
-import type { Pace } from '../pace.ts';
 import { MISSING_NAMED } from '../session.ts';
 import { Arrivals } from './arrivals.ts';
 import type { Claimant, Claims } from './claims.ts';
+import { Intake, type IntakeInit } from './intake.ts';
 import { OfferedPage } from './offered-page.ts';
-import type { Outlet } from './outlet.ts';
 
-export interface DemandInit {
+export interface DemandInit extends Omit<IntakeInit, 'onStored' | 'onAcknowledged'> {
   readonly store: MessageStore;
-  readonly ingest: Ingest;
   readonly claims: Claims;
-  readonly clock: Clock;
-  readonly outlet: Outlet;
-  readonly pace: Pace;
-  /** How what is taken comes. */
-  readonly arrival: Arrival;
-  readonly signal: AbortSignal;
   readonly scope: Scope;
   readonly sinceNs: bigint;
   readonly untilNs: bigint;
-  /** What this side lets be unacknowledged, and the most that it takes in all. */
-  readonly windowBytes: number;
+  /** The most that this side takes in all. */
   readonly messagesMax: number | undefined;
   readonly bytesMax: number | undefined;
   /** Where all ids that are offered are put down; nothing is asked for then. */
@@ -43,7 +33,6 @@ export interface DemandInit {
   /** Told of messages that were offered and asked for, and are not sent. */
   readonly onAbsent: (messages: number) => void;
   readonly onChange: () => void;
-  readonly onFailure: (error: unknown) => void;
 }
 
 /** Some rows of a page that were asked for in one go. */
@@ -74,15 +63,11 @@ export class Demand implements Claimant {
   /** How many were asked for in all. */
   #asked = 0;
   readonly #arrivals = new Arrivals();
+  readonly #intake: Intake;
   /** As much was taken as may be; and something was left out for it. */
   #isFull = false;
   #isCapped = false;
-  #unstoredBytes = 0;
   #refusedUnknown = 0;
-  #batches = 0;
-  #acknowledged = 0;
-  #settling: Promise<void> = Promise.resolve();
-  #pause: Promise<void> | undefined;
   /** Some of what was asked for and not brought. */
   readonly #absent = new SyncIdList(MISSING_NAMED);
   #isAdvancing = false;
@@ -94,6 +79,19 @@ export class Demand implements Claimant {
     this.#init = init;
     this.#lower = boundAt(init.sinceNs);
     this.#upper = boundAt(init.untilNs);
+    this.#intake = new Intake({
+      ...init,
+      onStored: (messages, { stored, duplicate }) => {
+        init.onArrived(stored, duplicate);
+        for (const { id } of messages) this.#pages.find((page) => page.settle(id));
+      },
+      onAcknowledged: () => {
+        this.#forgetSettled();
+        init.claims.changed(this);
+        this.advance();
+        init.onChange();
+      },
+    });
   }
 
   get isCapped(): boolean {
@@ -111,12 +109,12 @@ export class Demand implements Claimant {
 
   /** All that was offered is decided, and what was asked for is on the disk or will not come. */
   get isDone(): boolean {
-    return this.#isLast && this.#pages.length === 0 && this.#batches === this.#acknowledged;
+    return this.#isLast && this.#pages.length === 0 && this.#intake.isIdle;
   }
 
   /** Resolves when what has come is on the disk, or is known not to be. */
   async stored(): Promise<void> {
-    await this.#settling;
+    await this.#intake.settled();
   }
 
   /** Some of the ids that were asked for and are not here. */
@@ -166,10 +164,7 @@ export class Demand implements Claimant {
     if (messages.length === 0 && wants === this.#wantsDone) throw invalid('a batch of nothing');
     const bytes = messages.reduce((sum, { length }) => sum + length, 0);
     this.#init.onDelivered(messages);
-    this.#unstoredBytes += bytes;
-    if (this.#unstoredBytes > this.#init.windowBytes + LIMITS.nativeBatchBytesMax) {
-      throw new LacunaError('TRANSFER_OVER_CREDIT', 'more was sent than there was credit for');
-    }
+    this.#intake.receive(bytes);
     const admitted: StoredMessage[] = [];
     for (const message of messages) {
       const stored = this.#admit(message);
@@ -178,13 +173,7 @@ export class Demand implements Claimant {
     this.#completeWants(wants);
     this.#arrivals.add(messages.length, bytes, this.#init.clock.monotonicMs(), this.#wantedIds > 0);
     if (this.#arrivals.bytes >= (this.#init.bytesMax ?? Number.POSITIVE_INFINITY)) this.#isFull = true;
-    this.#batches += 1;
-    // All are handed to the store at once, so that they share its writes; they are acknowledged in their order.
-    const appending = this.#append(admitted);
-    appending.catch(() => undefined);
-    this.#settling = this.#settling
-      .then(() => this.#settle(appending, admitted, bytes))
-      .catch(this.#init.onFailure);
+    this.#intake.store(admitted, bytes);
     this.advance();
     this.#init.onChange();
   }
@@ -363,44 +352,6 @@ export class Demand implements Claimant {
     else {
       this.#isFull = true;
       this.#isCapped = true;
-    }
-  }
-
-  async #settle(
-    appending: Promise<AppendResult>,
-    messages: readonly StoredMessage[],
-    bytes: number,
-  ): Promise<void> {
-    const { pace, signal, claims, onArrived, outlet, onChange } = this.#init;
-    const { stored, duplicate } = await appending;
-    onArrived(stored, duplicate);
-    for (const { id } of messages) this.#pages.find((page) => page.settle(id));
-    const encoded = messages.map((message) => message.encoded);
-    await pace.pass(encoded, bytes, signal);
-    this.#unstoredBytes -= bytes;
-    this.#acknowledged += 1;
-    outlet.acknowledge(this.#acknowledged);
-    this.#forgetSettled();
-    claims.changed(this);
-    this.advance();
-    onChange();
-  }
-
-  /** A full queue of the store holds the sender by the acknowledgements that do not come. */
-  async #append(messages: readonly StoredMessage[]): Promise<AppendResult> {
-    const { ingest, clock, signal, arrival } = this.#init;
-    for (;;) {
-      signal.throwIfAborted();
-      try {
-        return await ingest.append(messages, arrival);
-      } catch (error) {
-        if (toLacunaError(error).code !== 'STORE_BUSY') throw error;
-      }
-      // All batches that found no room wait together.
-      this.#pause ??= clock.sleep(LIMITS.nativeBusyMs, signal).finally(() => {
-        this.#pause = undefined;
-      });
-      await this.#pause;
     }
   }
 }
