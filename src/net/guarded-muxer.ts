@@ -59,15 +59,16 @@ export function guardedMuxer(
           stream.abort(new Error('SESSION_BUSY'));
         }
       };
-      const install = (): void => {
-        // A muxer keeps early streams for whoever listens first, and that has to be libp2p.
-        if (muxer.listenerCount('stream') === 0) return;
-        connection.removeEventListener('message', install);
-        muxer.addEventListener('stream', guard);
-      };
-      // Before the muxer's own listener: the guard is there when the streams of a message are.
-      connection.addEventListener('message', install);
       const muxer = inner.createStreamMuxer(connection);
+      // A muxer keeps early streams for whoever listens first, and that has to be libp2p; the guard is there when it
+      // gives them away.
+      const listen = muxer.addEventListener.bind(muxer);
+      muxer.addEventListener = ((...args: Parameters<typeof listen>): void => {
+        listen(...args);
+        if (args[0] !== 'stream') return;
+        muxer.addEventListener = listen;
+        listen('stream', guard);
+      }) as typeof listen;
       return muxer;
     },
   };

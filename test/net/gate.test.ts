@@ -115,6 +115,8 @@ describe('a banned peer', () => {
   });
 });
 
+const PING = '/ipfs/ping/1.0.0';
+
 describe('a stream that is not admitted', () => {
   it('is reset before anybody is asked for it; the connection stays, and others are served', async () => {
     const asked: string[] = [];
@@ -145,6 +147,16 @@ describe('a stream that is not admitted', () => {
     admits = true;
     expect(await question()).toBe(true);
     expect(connection.status).toBe('open');
+  });
+
+  it('is reset though it comes before libp2p has made the connection', async () => {
+    const here = await startHost({ admitsStream: () => false });
+    const others = await Promise.all(Array.from({ length: 20 }, () => startHost()));
+    const taken = others.map(async (other) => {
+      const connection = await other.connect(here.addresses[0]!);
+      await expect(other.open(connection, PING, 1_024)).rejects.toMatchObject({ code: 'PEER_CLOSED' });
+    });
+    await Promise.all(taken);
   });
 });
 
