@@ -3,17 +3,15 @@
  * page over HTTP. One question at a time, on a connection that is open, from the request to the decoded answer.
  * Questions keep below the node's limits, as an answer of 429 would be a fast one; each has to be a whole page.
  */
-import { mkdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { configSchema } from '../src/config.ts';
-import { loadOrCreateIdentity } from '../src/identity.ts';
+import { newIdentity } from '../src/identity.ts';
 import { Asker } from '../src/net/asker.ts';
 import { RequestPace } from '../src/sync/query/request-pace.ts';
 import { StoreExchange } from '../src/sync/query/store-exchange.ts';
 import { systemClock, systemRandom } from '../src/system.ts';
 import { VERSION } from '../src/version.ts';
 import type { StoreQueryRequest } from '../src/wire/waku-store-query.ts';
-import type { Workspace } from './cells.ts';
 import { BenchNode, pause, withNodes } from './node-process.ts';
 import type { QueryCase } from './query.ts';
 import type { ArchiveCommands } from './query-archive-cell.ts';
@@ -47,7 +45,7 @@ export async function benchNetwork({ report, space, folder }: QueryCase): Promis
     nodes.push(node);
     const questions = new Questions();
     const pages = Array.from({ length: SAMPLES + WARM_UP }, () => questions.topicAndTime());
-    await withExchange(space, node, async (exchange) => {
+    await withExchange(node, async (exchange) => {
       const ask = (made: readonly Question[]) => timed(made, (question) => answered(exchange, question));
       const add = async (name: string, made: readonly Question[]): Promise<void> =>
         addTimes(report, `network ${name}`, await ask(made));
@@ -86,16 +84,12 @@ export async function benchNetwork({ report, space, folder }: QueryCase): Promis
 }
 
 async function withExchange(
-  space: Workspace,
   node: BenchNode,
   work: (exchange: StoreExchange) => Promise<void>,
 ): Promise<void> {
-  const folder = space.path('asker');
-  await mkdir(folder, { recursive: true });
   const asker = await Asker.start({
-    privateKey: await loadOrCreateIdentity(folder),
-    folder: space.path('asker-peers'),
-    cluster: configSchema.parse({ data: folder }),
+    privateKey: await newIdentity(),
+    cluster: configSchema.parse({}),
     version: VERSION,
     clock: systemClock,
   });

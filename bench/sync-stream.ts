@@ -4,7 +4,6 @@
  */
 import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Stream } from '@libp2p/interface';
 import { loadOrCreateIdentity } from '../src/identity.ts';
 import { parsePeerAddress } from '../src/net/addresses.ts';
@@ -21,7 +20,6 @@ async function openHost(folder: string): Promise<Host> {
   await mkdir(folder, { recursive: true });
   return await Host.create({
     privateKey: await loadOrCreateIdentity(folder),
-    peerStoreDirectory: join(folder, 'libp2p'),
     listen: ['/ip4/127.0.0.1/tcp/0'],
     version: 'bench',
     clock: systemClock,

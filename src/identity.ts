@@ -32,9 +32,14 @@ export async function loadOrCreateIdentity(directory: string): Promise<PrivateKe
   } catch (error) {
     if (!(error instanceof LacunaError) || error.code !== 'STORE_MISSING') throw error;
   }
-  const key = await generateKeyPair('Ed25519');
+  const key = await newIdentity();
   await writeDurably(join(directory, FILE_NAME), privateKeyToProtobuf(key), 0o600);
   return key;
+}
+
+/** One that nobody knows yet, and that is kept nowhere. */
+export async function newIdentity(): Promise<PrivateKey> {
+  return await generateKeyPair('Ed25519');
 }
 
 export function peerIdOf(key: PrivateKey): string {

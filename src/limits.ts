@@ -271,6 +271,9 @@ export const LIMITS = {
   peerUnaskedBytesPerHour: 2 * 1_024 * MIB,
   /** Thirty days of a busy network fit into this, at 18 MiB a second. */
   peerServedBytesPerHour: 64 * 1_024 * MIB,
+  /** What libp2p notes of one peer, and of all. */
+  peerNoteBytes: 64 * KIB,
+  peerNotesBytes: 16 * MIB,
   /** One peer's places among the connections. */
   connectionsPerPeer: 8,
   /** Addresses that one peer tells another, the length of each, and of all with their lengths. */

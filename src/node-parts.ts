@@ -2,7 +2,6 @@
  * What a node is made of, and in which order it is made: the store, the host and what stands between peers and both;
  * then the protocols, which are spoken over them. With `node.ts`, which gives it life, all that names concrete classes.
  */
-import { join } from 'node:path';
 import type { Config } from './config.ts';
 import type { Scope } from './core/scope.ts';
 import type { LacunaError } from './errors.ts';
@@ -94,7 +93,6 @@ export async function openParts(init: NodeInit): Promise<Parts> {
     const traffic = new Traffic(config.pubsubTopic, topicsWithRates);
     const host = await Host.create({
       privateKey: await loadOrCreateIdentity(config.data),
-      peerStoreDirectory: join(config.data, 'libp2p'),
       listen: config.listen,
       version: VERSION,
       clock,

@@ -1,14 +1,10 @@
 /** `query`: what one store node has, as message lines on stdout while they come. Needs no store of its own. */
-import { rmSync } from 'node:fs';
-import { mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { Config } from '../config.ts';
 import type { Scope } from '../core/scope.ts';
 import { HASH_BYTES } from '../core/sync-id.ts';
 import { LacunaError } from '../errors.ts';
-import { loadIdentity, loadOrCreateIdentity } from '../identity.ts';
+import { loadIdentity, newIdentity } from '../identity.ts';
 import { LIMITS } from '../limits.ts';
 import { parsePeerAddress } from '../net/addresses.ts';
 import { Asker } from '../net/asker.ts';
@@ -76,12 +72,8 @@ async function runQuery(peer: string, options: QueryOptions): Promise<void> {
   const interrupt = (): void => stop.abort(new LacunaError('SESSION_ABORTED', 'interrupted'));
   process.once('SIGINT', interrupt);
   process.once('SIGTERM', interrupt);
-  const folder = await mkdtemp(join(tmpdir(), 'lacuna-query-'));
-  // A reader that goes away ends the process at once.
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   const asker = await Asker.start({
-    privateKey: await keyOf(context.config, folder),
-    folder: join(folder, 'libp2p'),
+    privateKey: await keyOf(context.config),
     cluster: context.config,
     version: VERSION,
     clock: systemClock,
@@ -104,13 +96,12 @@ async function runQuery(peer: string, options: QueryOptions): Promise<void> {
 }
 
 /** That of the data folder, as peers may know it; another one where a node runs under it, or where there is none. */
-async function keyOf(config: Config, folder: string): ReturnType<typeof loadIdentity> {
-  if ((await runningNode(config)) !== undefined) return await loadOrCreateIdentity(folder);
+async function keyOf(config: Config): ReturnType<typeof loadIdentity> {
+  if ((await runningNode(config)) !== undefined) return await newIdentity();
   try {
     return await loadIdentity(config.data);
   } catch (error) {
-    if (error instanceof LacunaError && error.code === 'STORE_MISSING')
-      return await loadOrCreateIdentity(folder);
+    if (error instanceof LacunaError && error.code === 'STORE_MISSING') return await newIdentity();
     throw error;
   }
 }

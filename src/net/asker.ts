@@ -19,8 +19,6 @@ import {
 
 export interface AskerInit {
   readonly privateKey: PrivateKey;
-  /** A folder of its own for as long as it runs. */
-  readonly folder: string;
   readonly cluster: ClusterSettings;
   readonly version: string;
   readonly clock: Clock;
@@ -35,7 +33,7 @@ export class Asker {
     this.#cluster = new ClusterCheck(host, metadataOf(cluster), namedCluster(cluster) !== undefined);
   }
 
-  static async start({ privateKey, folder, cluster, version, clock }: AskerInit): Promise<Asker> {
+  static async start({ privateKey, cluster, version, clock }: AskerInit): Promise<Asker> {
     const gate = new Gate({
       allow: [],
       deny: [],
@@ -47,7 +45,6 @@ export class Asker {
     });
     const host = await Host.create({
       privateKey,
-      peerStoreDirectory: folder,
       listen: [],
       version,
       clock,

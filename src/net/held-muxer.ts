@@ -2,7 +2,7 @@
  * A muxer that holds the connection under it, and with it the peer, while one of its streams has too much that was not
  * taken. It is needed twice. mplex has no flow control at all: a transfer faster than the disk would overflow the
  * stream's buffer and be reset. yamux has, but opens its windows for what arrives, not for what is read, until a reader
- * pauses the stream; and there is no reader before libp2p has written the peer's protocols to its own disk.
+ * pauses the stream; and there is no reader before libp2p has noted the protocol.
  */
 import type { MessageStream, Stream, StreamMuxer, StreamMuxerFactory } from '@libp2p/interface';
 import { LIMITS } from '../limits.ts';

@@ -18,9 +18,9 @@ import type {
 } from '@libp2p/interface';
 import { mdns } from '@libp2p/mdns';
 import { mplex } from '@libp2p/mplex';
+import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
-import { LevelDatastore } from 'datastore-level';
 import { createLibp2p } from 'libp2p';
 import { LacunaError, toLacunaError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
@@ -42,6 +42,7 @@ import { dialError } from './dial-error.ts';
 import { guardedMuxer, PeersByConnection } from './guarded-muxer.ts';
 import { Handshakes } from './handshakes.ts';
 import { heldMuxer } from './held-muxer.ts';
+import { PeerNotes } from './peer-notes.ts';
 import { PEERS, RECONCILIATION, STORE_QUERY, SYNC, TRANSFER } from './protocols.ts';
 import { StreamChannel } from './stream-channel.ts';
 import { boundedWebSockets } from './web-sockets.ts';
@@ -59,8 +60,6 @@ const MDNS_SERVICE = '_lacuna._udp.local';
 
 export interface HostInit {
   readonly privateKey: PrivateKey;
-  /** Where peers and their addresses are remembered. */
-  readonly peerStoreDirectory: string;
   readonly listen: readonly string[];
   readonly version: string;
   readonly clock: Clock;
@@ -83,22 +82,15 @@ export class Host {
   /** The first connection with a peer has opened; the last one has closed. */
   onConnect: (peer: string) => void = () => undefined;
   onDisconnect: (peer: string) => void = () => undefined;
-  readonly #datastore: LevelDatastore;
   readonly #clock: Clock;
   readonly #listen: readonly string[];
   readonly #traffic: Traffic;
-  /** What peers call themselves does not change while they are connected; libp2p keeps it on the disk. */
+  /** What peers call themselves does not change while they are connected; libp2p decodes it each time. */
   readonly #agents = new WeakMap<Connection, string>();
   readonly #budget = new ByteBudget(LIMITS.streamsHeldBytes);
 
-  private constructor(
-    libp2p: Libp2p,
-    discovery: PeerDiscovery | undefined,
-    datastore: LevelDatastore,
-    init: HostInit,
-  ) {
+  private constructor(libp2p: Libp2p, discovery: PeerDiscovery | undefined, init: HostInit) {
     this.libp2p = libp2p;
-    this.#datastore = datastore;
     this.#clock = init.clock;
     this.#listen = init.listen;
     this.#traffic = init.traffic;
@@ -106,8 +98,6 @@ export class Host {
   }
 
   static async create(init: HostInit): Promise<Host> {
-    const datastore = new LevelDatastore(init.peerStoreDirectory);
-    await datastore.open();
     const streamOptions = {
       // A window within the read buffer: a paused stream then holds its sender instead of being reset.
       maxStreamWindowSize: LIMITS.streamWindowBytes,
@@ -131,7 +121,7 @@ export class Host {
     const libp2p = await createLibp2p({
       start: false,
       privateKey: init.privateKey,
-      datastore,
+      datastore: new PeerNotes(peerIdFromPrivateKey(init.privateKey)),
       nodeInfo: { name: AGENT, version: init.version, userAgent: `${AGENT}/${init.version}` },
       addresses: { listen: [...init.listen] },
       transports: [
@@ -181,7 +171,7 @@ export class Host {
         },
       },
     });
-    return new Host(libp2p, discovery, datastore, init);
+    return new Host(libp2p, discovery, init);
   }
 
   get peerId(): string {
@@ -222,7 +212,6 @@ export class Host {
 
   async stop(): Promise<void> {
     await this.libp2p.stop();
-    await this.#datastore.close();
   }
 
   /** Peers with a connection. */

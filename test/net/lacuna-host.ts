@@ -1,7 +1,4 @@
 /** Hosts of ours in the test's process, on ports of the system's choice; `stopHosts` ends them. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { generateKeyPair } from '@libp2p/crypto/keys';
 import { Host, type HostInit } from '../../src/net/host.ts';
 import { Gate, type GateInit } from '../../src/sync/gate.ts';
@@ -9,13 +6,11 @@ import { LimitCounts } from '../../src/sync/limit-counts.ts';
 import { Traffic } from '../../src/sync/traffic.ts';
 import { systemClock } from '../../src/system.ts';
 
-const running: { host: Host; folder: string }[] = [];
+const running: Host[] = [];
 
 export async function createHost(init: Partial<HostInit> = {}): Promise<Host> {
-  const folder = await mkdtemp(join(tmpdir(), 'lacuna-test-'));
   const host = await Host.create({
     privateKey: await generateKeyPair('Ed25519'),
-    peerStoreDirectory: folder,
     listen: ['/ip4/127.0.0.1/tcp/0'],
     version: '0.0.0',
     clock: systemClock,
@@ -25,7 +20,7 @@ export async function createHost(init: Partial<HostInit> = {}): Promise<Host> {
     mdns: false,
     ...init,
   });
-  running.push({ host, folder });
+  running.push(host);
   return host;
 }
 
@@ -50,8 +45,5 @@ export async function startHost(init: Partial<HostInit> = {}): Promise<Host> {
 }
 
 export async function stopHosts(): Promise<void> {
-  for (const { host, folder } of running.splice(0)) {
-    await host.stop();
-    await rm(folder, { recursive: true, force: true });
-  }
+  for (const host of running.splice(0)) await host.stop();
 }
