@@ -6,11 +6,14 @@
 import { fileURLToPath } from 'node:url';
 import { configSchema } from '../src/config.ts';
 import { newIdentity } from '../src/identity.ts';
+import { LIMITS } from '../src/limits.ts';
 import { Asker } from '../src/net/asker.ts';
+import { METADATA } from '../src/net/protocols.ts';
 import { RequestPace } from '../src/sync/query/request-pace.ts';
 import { StoreExchange } from '../src/sync/query/store-exchange.ts';
 import { systemClock, systemRandom } from '../src/system.ts';
 import { VERSION } from '../src/version.ts';
+import { encodeMetadata } from '../src/wire/waku-metadata.ts';
 import type { StoreQueryRequest } from '../src/wire/waku-store-query.ts';
 import { BenchNode, pause, withNodes } from './node-process.ts';
 import type { QueryCase } from './query.ts';
@@ -18,6 +21,7 @@ import type { ArchiveCommands } from './query-archive-cell.ts';
 import { PAGE, Questions, type TopicAndTime, timesOf } from './query-questions.ts';
 import type { Report } from './report.ts';
 import { copyStore } from './sync-stores.ts';
+import { openHost } from './sync-stream.ts';
 
 const PROGRAM = fileURLToPath(new URL('./query-archive-cell.ts', import.meta.url));
 const SAMPLES = 200;
@@ -30,6 +34,7 @@ const WARM_UP = 50;
 const BURST = 50;
 const REST_MS = 1_250;
 const TARGET = '< 10 ms';
+const NO_ANSWER_MS = 10_000;
 const NEVER = new AbortController().signal;
 
 type Question = Omit<StoreQueryRequest, 'requestId'>;
@@ -76,6 +81,8 @@ export async function benchNetwork({ report, space, folder }: QueryCase): Promis
       const { retries, rateLimited } = exchange.tally;
       if (retries + rateLimited > 0) throw new Error(`${retries} questions were asked again`);
     });
+    const folder = space.path('empty');
+    addTimes(report, 'network metadata', await withStreams(folder, node, (ask) => timed(pages, ask)));
     for (const includeData of [false, true]) {
       const name = `http page-topic-time${includeData ? '-data' : ''}`;
       addTimes(report, name, await timed(pages, (page) => fetched(node, page, includeData)));
@@ -99,6 +106,31 @@ async function withExchange(
     await work(new StoreExchange({ link, pace, clock: systemClock, random: systemRandom }));
   } finally {
     await asker.stop();
+  }
+}
+
+/**
+ * What libp2p takes by itself: a stream opened, a frame each way, with nothing of the store in them. The other figures
+ * cannot be below this one.
+ */
+async function withStreams<T>(
+  folder: string,
+  node: BenchNode,
+  work: (ask: () => Promise<() => number>) => Promise<T>,
+): Promise<T> {
+  const host = await openHost(folder);
+  try {
+    await host.start();
+    const connection = await host.connect(node.address);
+    return await work(async () => {
+      const channel = await host.open(connection, METADATA, LIMITS.metadataFrameBytes);
+      await channel.write([encodeMetadata({ clusterId: 0, shards: [] })]);
+      await channel.close();
+      const answer = await channel.read(NO_ANSWER_MS);
+      return () => (answer === undefined ? 0 : PAGE);
+    });
+  } finally {
+    await host.stop();
   }
 }
 

@@ -16,7 +16,8 @@ import { systemClock } from '../src/system.ts';
 const PROTOCOL = '/lacuna/bench-stream/1.0.0';
 const FRAME_BYTES = 256 * 1024;
 
-async function openHost(folder: string): Promise<Host> {
+/** A host that lets everybody in. */
+export async function openHost(folder: string): Promise<Host> {
   await mkdir(folder, { recursive: true });
   return await Host.create({
     privateKey: await loadOrCreateIdentity(folder),
