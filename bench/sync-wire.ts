@@ -14,6 +14,7 @@ import { LimitCounts } from '../src/sync/limit-counts.ts';
 import { Agreements } from '../src/sync/native/agreements.ts';
 import { NativeSynchroniser } from '../src/sync/native/synchroniser.ts';
 import { Pace } from '../src/sync/pace.ts';
+import { ScopeIndexes } from '../src/sync/scope-indexes.ts';
 import type { SessionPlan, SessionResult } from '../src/sync/session.ts';
 import { SessionRunner } from '../src/sync/session-runner.ts';
 import { SessionTable } from '../src/sync/session-table.ts';
@@ -115,7 +116,9 @@ function nodeOf(ids: SyncIdList): NativeSynchroniser {
   const log = silentLogger;
   const strikes = new Strikes(clock);
   const sessions = new SessionTable(clock);
+  const budgets = new Budgets({ clock, strikes, counts: new LimitCounts(), isKnown: () => true });
   return new NativeSynchroniser({
+    scopes: new ScopeIndexes({ store, budgets, sessions, clock }),
     runner: new SessionRunner({ sessions, strikes, store, clock, log }),
     store,
     ingest: new Ingest(store, clock, systemSha256),
@@ -125,7 +128,7 @@ function nodeOf(ids: SyncIdList): NativeSynchroniser {
     random: systemRandom,
     scope: EVERYTHING,
     gapsWithin: () => [],
-    budgets: new Budgets({ clock, strikes, counts: new LimitCounts(), isKnown: () => true }),
+    budgets,
     traffic: new Traffic().of('native'),
     upload: new Pace(clock),
     download: new Pace(clock),

@@ -266,6 +266,13 @@ export const LIMITS = {
   queriesPerSecond: 200,
   /** What dear questions of all strangers may cost, counted in cheap ones; cheap ones go on when it is used up. */
   dearQueriesPerMinute: 10_000,
+  /** Entries of topics that are read to compare a scope, for one stranger and for all: some 4 us of a core each. */
+  peerScopeEntriesPerMinute: 2_000_000,
+  scopeEntriesPerMinute: 4_000_000,
+  /** While that goes on it rests as long as it works, but no longer at a time than this. */
+  scopeRestMs: 50,
+  /** Ids of scopes that sessions hold, beyond which strangers begin no further one; some 70 bytes each. */
+  sessionsIndexed: 1_000_000,
   /** What it pushes without having been asked for it, as the Waku wire allows. */
   peerUnaskedMessagesPerHour: 200_000,
   peerUnaskedBytesPerHour: 2 * 1_024 * MIB,

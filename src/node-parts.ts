@@ -25,6 +25,7 @@ import { NativeSynchroniser } from './sync/native/synchroniser.ts';
 import { Pace } from './sync/pace.ts';
 import { RequestPace } from './sync/query/request-pace.ts';
 import { QuerySynchroniser } from './sync/query/synchroniser.ts';
+import { ScopeIndexes } from './sync/scope-indexes.ts';
 import type { SessionResult } from './sync/session.ts';
 import { SessionRunner } from './sync/session-runner.ts';
 import { SessionTable } from './sync/session-table.ts';
@@ -139,8 +140,10 @@ export function protocolsOf(config: Config, log: Logger, parts: Parts, hooks: Pr
   const runner = new SessionRunner({ sessions, strikes, store, clock, log, onSession: hooks.onSession });
   const upload = new Pace(clock, config.uploadRate?.all, config.uploadRate?.topics);
   const download = new Pace(clock, config.downloadRate?.all, config.downloadRate?.topics);
+  const scopes = new ScopeIndexes({ store, budgets, sessions, clock });
   const native = new NativeSynchroniser({
     runner,
+    scopes,
     store,
     ingest,
     strikes,
@@ -157,6 +160,7 @@ export function protocolsOf(config: Config, log: Logger, parts: Parts, hooks: Pr
   const transfers = traffic.of(TRANSFER);
   const waku = new WakuSynchroniser({
     runner,
+    scopes,
     store,
     clock,
     random,

@@ -115,8 +115,16 @@ export interface MessageStore {
   horizonNs(scope: Scope): bigint;
   /** The parts of a window that are kept, those first that end last; of several, the older ones are of fewer topics. */
   kept(scope: Scope, window: Interval): readonly KeptWindow[];
-  /** The ids of a scope and time interval as an index that no later write changes. */
-  index(scope: Scope, sinceNs: bigint, untilNs: bigint): Promise<RangeIndex>;
+  /**
+   * The ids of a scope and time interval as an index that no later write changes. Where it has to be put together from
+   * the disk, `onRead` is told of the entries that were read and waited for; it may throw to end that.
+   */
+  index(
+    scope: Scope,
+    sinceNs: bigint,
+    untilNs: bigint,
+    onRead?: (entries: number) => Promise<void> | void,
+  ): Promise<RangeIndex>;
   /** The encoded messages of these ids in their order, each checked against its hash; absent ones are left out. */
   read(ids: SyncIdList): AsyncIterable<Uint8Array>;
   /** The same, many at a time: one array after the other, none of them empty. */

@@ -6,7 +6,7 @@ import { DigestTree } from '../src/core/digest-tree.ts';
 import { type Interval, intersection } from '../src/core/interval.ts';
 import type { RangeIndex } from '../src/core/range-index.ts';
 import type { KeptWindow } from '../src/core/retention.ts';
-import { inScope, type Scope } from '../src/core/scope.ts';
+import { inScope, isEverything, type Scope } from '../src/core/scope.ts';
 import { compareIds, SyncIdList, timeOf } from '../src/core/sync-id.ts';
 import { LacunaError } from '../src/errors.ts';
 import type { AppendResult, MessageStore, Records, StoredMessage } from '../src/ports.ts';
@@ -51,7 +51,13 @@ export class MemoryStore implements MessageStore {
     return part === undefined ? [] : [{ ...part, scope }];
   }
 
-  async index(scope: Scope, sinceNs: bigint, untilNs: bigint): Promise<RangeIndex> {
+  async index(
+    scope: Scope,
+    sinceNs: bigint,
+    untilNs: bigint,
+    onRead?: (entries: number) => Promise<void> | void,
+  ): Promise<RangeIndex> {
+    if (!isEverything(scope)) await onRead?.(this.messages.length);
     return DigestTree.from(this.#ids(this.select(scope, sinceNs, untilNs)));
   }
 

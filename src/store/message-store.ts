@@ -248,10 +248,15 @@ export class LevelMessageStore implements MessageStore {
     return tree.rank(boundAt(untilNs)) - tree.rank(boundAt(sinceNs));
   }
 
-  async index(scope: Scope, sinceNs: bigint, untilNs: bigint): Promise<RangeIndex> {
+  async index(
+    scope: Scope,
+    sinceNs: bigint,
+    untilNs: bigint,
+    onRead?: (entries: number) => Promise<void> | void,
+  ): Promise<RangeIndex> {
     this.#assertOpen();
     const source = { database: this.database, index: this.storeIndex, putter: this.putter };
-    return await idsOfScope(source, scope, sinceNs, untilNs);
+    return await idsOfScope(source, scope, sinceNs, untilNs, onRead);
   }
 
   read(ids: SyncIdList): AsyncGenerator<Uint8Array> {

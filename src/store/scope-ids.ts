@@ -21,6 +21,7 @@ export async function idsOfScope(
   scope: Scope,
   sinceNs: bigint,
   untilNs: bigint,
+  onRead?: (entries: number) => Promise<void> | void,
 ): Promise<RangeIndex> {
   const { index } = source;
   if (isEverything(scope)) return index.tree.snapshot();
@@ -44,6 +45,7 @@ export async function idsOfScope(
         // An entry may be there before its message is acknowledged, or without one.
         if (index.tree.has(id)) ids.push(id, 0);
       }
+      await onRead?.(entries.length);
     }
   }
   return DigestTree.from(ids);

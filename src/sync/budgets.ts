@@ -29,6 +29,8 @@ export class Budgets {
   readonly #accounts = new Map<string, Account>();
   /** What strangers may ask the store for, all of them together. */
   readonly #queries = new Bucket(LIMITS.queriesPerSecond, SECOND_MS);
+  /** What is read for the scopes of their sessions. */
+  readonly #scopes = new Bucket(LIMITS.scopeEntriesPerMinute, MINUTE_MS);
   /** What their dear questions have cost, counted in cheap ones. */
   readonly #dear = new Bucket(LIMITS.dearQueriesPerMinute, MINUTE_MS);
 
@@ -39,6 +41,11 @@ export class Budgets {
   /** How many peers it remembers. */
   get size(): number {
     return this.#accounts.size;
+  }
+
+  /** Whether it is held to nothing but the number of streams. */
+  isFree(peer: string): boolean {
+    return this.#init.isKnown(peer);
   }
 
   /** A stream of any protocol is opened by the peer; false, and a strike, when it opens too many. */
@@ -94,6 +101,25 @@ export class Budgets {
     if (!this.#dear.has(0, nowMs)) throw this.#busy('queries', this.#dear.waitMs(0, nowMs));
   }
 
+  /**
+   * The ids of a scope are to be put together for the peer.
+   *
+   * @throws LacunaError SESSION_BUSY, as `openSession`.
+   */
+  openScope(peer: string): void {
+    const { scopes } = this.#accountOf(peer);
+    const nowMs = this.#nowMs();
+    if (!scopes.has(0, nowMs)) throw this.#busy('peer-scopes', scopes.waitMs(0, nowMs));
+    if (!this.#scopes.has(0, nowMs)) throw this.#busy('scopes', this.#scopes.waitMs(0, nowMs));
+  }
+
+  /** So many entries were read for that: how many they will be is not known before. */
+  spendOnScope(peer: string, entries: number): void {
+    const nowMs = this.#nowMs();
+    this.#scopes.spend(entries, nowMs);
+    this.#accountOf(peer).scopes.spend(entries, nowMs);
+  }
+
   /** So many bytes of messages are about to be sent to it. @throws LacunaError SESSION_BUSY, as `openSession`. */
   serve(peer: string, bytes: number): void {
     if (this.#init.isKnown(peer)) return;
@@ -143,6 +169,7 @@ class Account {
   readonly streams = new Bucket(LIMITS.peerRequestsPerSecond, SECOND_MS);
   readonly sessions = new Bucket(LIMITS.peerSessionsPerMinute, MINUTE_MS);
   readonly queries = new Bucket(LIMITS.peerQueriesPerMinute, MINUTE_MS);
+  readonly scopes = new Bucket(LIMITS.peerScopeEntriesPerMinute, MINUTE_MS);
   readonly messages = new Bucket(LIMITS.peerUnaskedMessagesPerHour, HOUR_MS);
   readonly bytes = new Bucket(LIMITS.peerUnaskedBytesPerHour, HOUR_MS);
   readonly served = new Bucket(LIMITS.peerServedBytesPerHour, HOUR_MS);

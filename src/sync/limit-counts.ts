@@ -1,6 +1,6 @@
 /** How often each limit has turned somebody away, by its name, for who watches the node. */
 
-/** `sessions` and `queries` are what all may cause; `peer-…` what one peer may; `bans` counts those who were banned. */
+/** `sessions`, `queries` and `scopes` are what all may cause; `peer-…` what one peer may; `bans` counts those who were banned. */
 export const LIMIT_NAMES = [
   'sessions',
   'peer-sessions',
@@ -9,6 +9,8 @@ export const LIMIT_NAMES = [
   'peer-requests',
   'queries',
   'peer-queries',
+  'scopes',
+  'peer-scopes',
   'connections',
   'bans',
 ] as const;

@@ -24,6 +24,11 @@ export class SessionTable {
     return running;
   }
 
+  /** Ids of indexes that were put together for sessions that run. */
+  get idsIndexed(): number {
+    return this.list().reduce((ids, { indexed }) => ids + indexed, 0);
+  }
+
   list(): RunningSession[] {
     const all = [...this.#sessions.values()].flatMap((sessions) => [...sessions]);
     return all.filter(({ endedMs }) => endedMs === undefined);

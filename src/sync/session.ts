@@ -102,6 +102,8 @@ export interface RunningSession {
   readonly idleMs: number;
   /** How many ids it holds. */
   readonly held: number;
+  /** How many ids the index has that was put together for it. */
+  indexed: number;
   /** How many more ids may be held, by all sessions together. */
   idsLeft: () => number;
   /** Ends it in favour of another one; undefined where it may not be. */

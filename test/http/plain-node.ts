@@ -106,6 +106,7 @@ export function runningSession(given: Partial<SessionResult> = {}): RunningSessi
     endedMs: undefined,
     idleMs: 0,
     held: 0,
+    indexed: 0,
     idsLeft: () => 0,
     displace: undefined,
     isOpen: () => true,

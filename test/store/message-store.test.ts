@@ -8,6 +8,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Scope } from '../../src/core/scope.ts';
 import { boundAt, hashOf, makeId, SyncIdList, TIMESTAMP_MAX, timeOf } from '../../src/core/sync-id.ts';
+import { LacunaError } from '../../src/errors.ts';
 import { LIMITS } from '../../src/limits.ts';
 import type { AppendResult, MessageStore, StoredMessage } from '../../src/ports.ts';
 import type { LevelMessageStore } from '../../src/store/message-store.ts';
@@ -199,6 +200,36 @@ describe('an index of a scope', () => {
     await store.append(samples(100));
     const scope = { pubsubTopics: [SHARD_0, SHARD_0, '/unknown'], contentTopics: [CHAT, CHAT] };
     expect((await store.index(scope, 0n, TIMESTAMP_MAX)).count).toBe(100);
+    await store.close();
+  });
+
+  it('tells how much is read for it, waits to read on, and is given up where that throws', async () => {
+    const store = await openStore(await temporaryFolder());
+    const messages = samples(3_000);
+    await store.append(messages);
+    const scope = { pubsubTopics: [], contentTopics: [CHAT] };
+    const told: number[] = [];
+    let waiting = 0;
+    const index = await store.index(scope, 0n, TIMESTAMP_MAX, async (entries) => {
+      waiting += 1;
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(waiting).toBe(1);
+      waiting -= 1;
+      told.push(entries);
+    });
+    expect(told.length).toBeGreaterThan(1);
+    expect(told.reduce((sum, entries) => sum + entries, 0)).toBe(index.count);
+    let read = 0;
+    const given = store.index(scope, 0n, TIMESTAMP_MAX, (entries) => {
+      read += entries;
+      throw new LacunaError('SESSION_BUSY', 'enough');
+    });
+    await expect(given).rejects.toMatchObject({ code: 'SESSION_BUSY' });
+    expect(read).toBe(told[0]);
+    const everything = await store.index(EVERYTHING, 0n, TIMESTAMP_MAX, () => {
+      throw new Error('nothing has to be read');
+    });
+    expect(everything.count).toBe(3_000);
     await store.close();
   });
 

@@ -12,6 +12,7 @@ import { NativeSynchroniser } from '../../src/sync/native/synchroniser.ts';
 import { Pace } from '../../src/sync/pace.ts';
 import { RequestPace } from '../../src/sync/query/request-pace.ts';
 import { QuerySynchroniser } from '../../src/sync/query/synchroniser.ts';
+import { ScopeIndexes } from '../../src/sync/scope-indexes.ts';
 import type { SessionPlan, SessionResult } from '../../src/sync/session.ts';
 import { SessionRunner } from '../../src/sync/session-runner.ts';
 import { SessionTable } from '../../src/sync/session-table.ts';
@@ -132,7 +133,9 @@ export class Party {
         init.onSession?.(result, error);
       },
     });
+    const scopes = new ScopeIndexes({ store, budgets, sessions, clock });
     this.synchroniser = new WakuSynchroniser({
+      scopes,
       ...transfer,
       upload,
       runner,
@@ -142,6 +145,7 @@ export class Party {
     });
     this.native = new NativeSynchroniser({
       runner,
+      scopes,
       store,
       ingest,
       strikes,

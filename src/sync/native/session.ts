@@ -39,6 +39,7 @@ export class NativeSession implements RunningSession {
   theirs: ResultFrame | undefined;
   endedMs: number | undefined;
   displace: (() => void) | undefined;
+  indexed = 0;
   idsLeft: () => number = () => LIMITS.sessionItems;
   /** Ids held for it, and those that were asked for in vain, as the conversation that runs it knows them. */
   heldIds: () => number = () => 0;

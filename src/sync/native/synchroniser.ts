@@ -13,6 +13,7 @@ import { decodeNativeFrame, encodeNativeFrame } from '../../wire/native-frames.t
 import type { Budgets } from '../budgets.ts';
 import type { Ingest } from '../ingest.ts';
 import type { Pace } from '../pace.ts';
+import type { ScopeIndexes } from '../scope-indexes.ts';
 import type { SessionPlan, SessionResult } from '../session.ts';
 import { inTime, type SessionRunner, within } from '../session-runner.ts';
 import { STRIKE_MALFORMED, type Strikes } from '../strikes.ts';
@@ -27,6 +28,7 @@ import { NativeSession } from './session.ts';
 
 export interface NativeSynchroniserInit {
   readonly runner: SessionRunner;
+  readonly scopes: ScopeIndexes;
   readonly store: MessageStore;
   readonly ingest: Ingest;
   readonly strikes: Strikes;
@@ -173,7 +175,7 @@ export class NativeSynchroniser {
     broken: AbortController,
     signal: AbortSignal,
   ): Promise<void> {
-    const { agreements, upload, download, clock, ...own } = this.#init;
+    const { agreements, scopes, upload, download, clock, ...own } = this.#init;
     const { scope, sinceNs, untilNs, keyed } = terms;
     const { listing } = session.plan;
     const takes = terms.takes && listing === undefined;
@@ -185,7 +187,7 @@ export class NativeSynchroniser {
     if (listing !== undefined && !terms.takes) {
       throw new LacunaError('WIRE_FIELD_INVALID', 'a peer that offers nothing does not say what it has');
     }
-    const index = listing?.index ?? (await within(own.store.index(scope, sinceNs, untilNs), signal));
+    const index = listing?.index ?? (await scopes.of(session, terms, signal));
     const conversation = new Conversation({
       ...own,
       clock,

@@ -35,6 +35,7 @@ export class QuerySession implements RunningSession {
   peerGaps: readonly Interval[] = [];
   /** Ids and hashes that the slice in work holds. */
   held = 0;
+  indexed = 0;
   endedMs: number | undefined;
   displace: (() => void) | undefined;
   idsLeft: () => number = () => LIMITS.sessionItems;

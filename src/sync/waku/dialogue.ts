@@ -11,7 +11,7 @@ import { intersectScopes, type Scope } from '../../core/scope.ts';
 import { boundAt, nextMoment, type SyncIdList } from '../../core/sync-id.ts';
 import { LacunaError } from '../../errors.ts';
 import { LIMITS } from '../../limits.ts';
-import type { FrameChannel, MessageStore } from '../../ports.ts';
+import type { FrameChannel } from '../../ports.ts';
 import { lebLength } from '../../wire/bytes.ts';
 import { decodeRanges, encodeRanges } from '../../wire/waku-ranges.ts';
 import type { WakuSession } from './session.ts';
@@ -19,7 +19,8 @@ import type { WakuSession } from './session.ts';
 export interface DialogueContext {
   readonly session: WakuSession;
   readonly channel: FrameChannel;
-  readonly store: MessageStore;
+  /** The ids that the session compares, as it says by now what that is. */
+  readonly indexOf: () => Promise<RangeIndex>;
   readonly policy: ReconcilePolicy;
   /** The topics this node covers; they are what its payloads name. */
   readonly ownScope: Scope;
@@ -42,8 +43,8 @@ export interface DialogueOutcome {
  * @throws LacunaError SESSION_SCOPE, SESSION_ROUNDS, SESSION_BUDGET, WIRE_…, PEER_…
  */
 export async function initiate(context: DialogueContext, probablyEqual: boolean): Promise<DialogueOutcome> {
-  const { session, store, ownScope, policy } = context;
-  let index = await store.index(session.scope, session.sinceNs, session.untilNs);
+  const { session, indexOf, ownScope, policy } = context;
+  let index = await indexOf();
   const lower = boundAt(session.sinceNs);
   const upper = boundAt(session.untilNs);
   const claims = openingClaims(index, lower, upper, policy, probablyEqual);
@@ -59,7 +60,7 @@ export async function initiate(context: DialogueContext, probablyEqual: boolean)
   if (common === undefined) throw new LacunaError('SESSION_SCOPE', 'the peer covers other topics');
   if (!sameScope(common, session.scope)) {
     session.scope = common;
-    index = await store.index(common, session.sinceNs, session.untilNs);
+    index = await indexOf();
   }
   await converse(context, index, first.payload);
   return { equal: false, engaged: true };
@@ -67,7 +68,7 @@ export async function initiate(context: DialogueContext, probablyEqual: boolean)
 
 /** Answers a peer that opened a reconciliation. Closes the channel. Throws as `initiate` does. */
 export async function respond(context: DialogueContext): Promise<DialogueOutcome> {
-  const { session, channel, store, ownScope, upperIncluded } = context;
+  const { session, channel, indexOf, ownScope, upperIncluded } = context;
   const { payload } = await receive(context);
   const first = payload.claims[0];
   const last = payload.claims.at(-1);
@@ -81,7 +82,7 @@ export async function respond(context: DialogueContext): Promise<DialogueOutcome
   }
   session.scope = scope;
   session.cover(first.lower, upperIncluded ? nextMoment(last.upper) : last.upper);
-  const index = await store.index(scope, session.sinceNs, session.untilNs);
+  const index = await indexOf();
   const claims = upperIncluded ? acceptOpening(index, payload.claims) : payload.claims;
   const agreed = await converse(context, index, { ...payload, claims });
   return { equal: agreed && claims.every(({ kind }) => kind !== 'items'), engaged: !agreed };

@@ -44,6 +44,7 @@ export class WakuSession implements RunningSession {
   endedMs: number | undefined;
   /** Ends it in favour of another one; undefined where it may not be. */
   displace: (() => void) | undefined;
+  indexed = 0;
   /** How many more ids may be held, by all sessions together. */
   idsLeft: () => number = () => LIMITS.sessionItems;
 

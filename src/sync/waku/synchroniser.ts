@@ -7,6 +7,7 @@ import type { Scope } from '../../core/scope.ts';
 import { type LacunaError, toLacunaError } from '../../errors.ts';
 import { LIMITS } from '../../limits.ts';
 import type { Clock, FrameChannel, PeerLink, Random } from '../../ports.ts';
+import type { ScopeIndexes } from '../scope-indexes.ts';
 import type { SessionPlan, SessionResult } from '../session.ts';
 import { type SessionRunner, within } from '../session-runner.ts';
 import { type DialogueOutcome, initiate, respond } from './dialogue.ts';
@@ -15,6 +16,7 @@ import { WakuSession } from './session.ts';
 
 export interface WakuSynchroniserInit extends OutboxInit {
   readonly runner: SessionRunner;
+  readonly scopes: ScopeIndexes;
   readonly clock: Clock;
   readonly random: Random;
   /** The topics this node covers. */
@@ -125,7 +127,8 @@ export class WakuSynchroniser {
     deadline: AbortSignal,
     run: (context: Parameters<typeof respond>[0]) => Promise<DialogueOutcome>,
   ): Promise<DialogueOutcome> {
-    const { store, scope } = this.#init;
+    const { scopes, scope } = this.#init;
+    const indexOf = () => scopes.of(session, session, deadline);
     const have = (ids: Parameters<Outbox['send']>[0]): void => {
       if (session.sends) outbox.send(ids);
     };
@@ -133,7 +136,7 @@ export class WakuSynchroniser {
     const ownScope = session.role === 'initiator' ? session.plannedScope : scope;
     try {
       const policy = this.#policy(link, session.namesAll);
-      const context = { session, channel, store, policy, ownScope, upperIncluded: !link.isLacuna, have };
+      const context = { session, channel, indexOf, policy, ownScope, upperIncluded: !link.isLacuna, have };
       const outcome = await within(run(context), deadline);
       await channel.close();
       return outcome;
