@@ -85,6 +85,33 @@ describe('a peer that has been served all it may be', () => {
   });
 });
 
+describe('a peer for whose topics too much was read', () => {
+  it.each(['native', 'waku'] as const)(
+    'is compared with no more in the %s dialect, by topics',
+    async (dialect) => {
+      const { clock, a, b } = pair();
+      const topics = { ...HOUR, scope: { pubsubTopics: [pool[0]!.pubsubTopic], contentTopics: [] } };
+      const link = a.linkTo(b);
+      const speaker = dialect === 'native' ? a.native : a.synchroniser;
+      b.budgets.spendOnScope('a', 2 * LIMITS.peerScopeEntriesPerMinute);
+      const error = await failureOf(clock.run(speaker.synchronise(link, topics)));
+      expect(error.code).toBe(dialect === 'native' ? 'PEER_BUSY' : 'PEER_CLOSED');
+      if (dialect === 'native') expect(error.retryAfterMs).toBe(60_000);
+      expect([b.lastError, b.counts.all['peer-scopes']]).toEqual(['SESSION_BUSY', 1]);
+      expect([a.strikes.strikesOf('b'), b.strikes.strikesOf('a'), a.holdings]).toEqual([0, 0, []]);
+      await clock.advance(61_000);
+      await clock.run(speaker.synchronise(link, topics));
+      expect(a.holdings).toEqual(
+        hashes(pool.filter(({ pubsubTopic }) => pubsubTopic === pool[0]!.pubsubTopic)),
+      );
+      // All that there is costs nobody anything.
+      b.budgets.spendOnScope('a', 2 * LIMITS.peerScopeEntriesPerMinute);
+      await clock.run(speaker.synchronise(link, HOUR));
+      expect(a.holdings).toEqual(hashes(pool));
+    },
+  );
+});
+
 describe('a peer that pushes what nobody asked for', () => {
   it('is cut off when it is too much; what this node goes to fetch is taken all the same', async () => {
     const { clock, a, b } = pair();
