@@ -104,6 +104,9 @@ export interface AppendResult {
   readonly duplicate: number;
 }
 
+/** Told of so many entries that were read, and waited for before more are; it may throw to end that. */
+export type OnRead = (entries: number) => Promise<void> | void;
+
 /** What the sync protocol needs of a message store. */
 export interface MessageStore {
   /** Resolves when all are on the disk. Throws STORE_FAULT, STORE_BUSY, STORE_CLOSED. */
@@ -116,15 +119,10 @@ export interface MessageStore {
   /** The parts of a window that are kept, those first that end last; of several, the older ones are of fewer topics. */
   kept(scope: Scope, window: Interval): readonly KeptWindow[];
   /**
-   * The ids of a scope and time interval as an index that no later write changes. Where it has to be put together from
-   * the disk, `onRead` is told of the entries that were read and waited for; it may throw to end that.
+   * The ids of a scope and time interval as an index that no later write changes; `onRead` is told where it has to be
+   * put together from the disk.
    */
-  index(
-    scope: Scope,
-    sinceNs: bigint,
-    untilNs: bigint,
-    onRead?: (entries: number) => Promise<void> | void,
-  ): Promise<RangeIndex>;
+  index(scope: Scope, sinceNs: bigint, untilNs: bigint, onRead?: OnRead): Promise<RangeIndex>;
   /** The encoded messages of these ids in their order, each checked against its hash; absent ones are left out. */
   read(ids: SyncIdList): AsyncIterable<Uint8Array>;
   /** The same, many at a time: one array after the other, none of them empty. */

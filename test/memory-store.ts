@@ -9,7 +9,7 @@ import type { KeptWindow } from '../src/core/retention.ts';
 import { inScope, isEverything, type Scope } from '../src/core/scope.ts';
 import { compareIds, SyncIdList, timeOf } from '../src/core/sync-id.ts';
 import { LacunaError } from '../src/errors.ts';
-import type { AppendResult, MessageStore, Records, StoredMessage } from '../src/ports.ts';
+import type { AppendResult, MessageStore, OnRead, Records, StoredMessage } from '../src/ports.ts';
 
 const READ_TOGETHER = 100;
 
@@ -51,12 +51,7 @@ export class MemoryStore implements MessageStore {
     return part === undefined ? [] : [{ ...part, scope }];
   }
 
-  async index(
-    scope: Scope,
-    sinceNs: bigint,
-    untilNs: bigint,
-    onRead?: (entries: number) => Promise<void> | void,
-  ): Promise<RangeIndex> {
+  async index(scope: Scope, sinceNs: bigint, untilNs: bigint, onRead?: OnRead): Promise<RangeIndex> {
     if (!isEverything(scope)) await onRead?.(this.messages.length);
     return DigestTree.from(this.#ids(this.select(scope, sinceNs, untilNs)));
   }

@@ -18,6 +18,7 @@ import type {
   Logger,
   MessageFacts,
   MessageStore,
+  OnRead,
   Records,
   Sha256,
   StoredMessage,
@@ -248,12 +249,7 @@ export class LevelMessageStore implements MessageStore {
     return tree.rank(boundAt(untilNs)) - tree.rank(boundAt(sinceNs));
   }
 
-  async index(
-    scope: Scope,
-    sinceNs: bigint,
-    untilNs: bigint,
-    onRead?: (entries: number) => Promise<void> | void,
-  ): Promise<RangeIndex> {
+  async index(scope: Scope, sinceNs: bigint, untilNs: bigint, onRead?: OnRead): Promise<RangeIndex> {
     this.#assertOpen();
     const source = { database: this.database, index: this.storeIndex, putter: this.putter };
     return await idsOfScope(source, scope, sinceNs, untilNs, onRead);

@@ -3,6 +3,7 @@ import { DigestTree } from '../core/digest-tree.ts';
 import type { RangeIndex } from '../core/range-index.ts';
 import { isEverything, type Scope } from '../core/scope.ts';
 import { boundAt, SyncIdList } from '../core/sync-id.ts';
+import type { OnRead } from '../ports.ts';
 import type { MessagePutter } from './changes.ts';
 import type { Database } from './database.ts';
 import { idOfKey, otherTopicOf, type TopicKind, topicRange } from './keys.ts';
@@ -21,7 +22,7 @@ export async function idsOfScope(
   scope: Scope,
   sinceNs: bigint,
   untilNs: bigint,
-  onRead?: (entries: number) => Promise<void> | void,
+  onRead?: OnRead,
 ): Promise<RangeIndex> {
   const { index } = source;
   if (isEverything(scope)) return index.tree.snapshot();

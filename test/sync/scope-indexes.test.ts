@@ -7,6 +7,7 @@ import { DigestTree } from '../../src/core/digest-tree.ts';
 import { EVERYTHING, type Scope } from '../../src/core/scope.ts';
 import { makeIdOf, SyncIdList } from '../../src/core/sync-id.ts';
 import { LIMITS } from '../../src/limits.ts';
+import type { OnRead } from '../../src/ports.ts';
 import { Budgets } from '../../src/sync/budgets.ts';
 import { LimitCounts } from '../../src/sync/limit-counts.ts';
 import { NativeSession } from '../../src/sync/native/session.ts';
@@ -80,7 +81,7 @@ class Desk {
     scope: Scope,
     _sinceNs: bigint,
     _untilNs: bigint,
-    onRead?: (entries: number) => Promise<void> | void,
+    onRead?: OnRead,
   ): Promise<DigestTree> => {
     if (scope === EVERYTHING) return this.ids;
     this.reading += 1;
