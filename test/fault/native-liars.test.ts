@@ -346,6 +346,8 @@ describe('offers', () => {
   });
 });
 
+const PING = '/ipfs/ping/1.0.0';
+
 describe('sessions by the hundred', () => {
   it('from one peer are turned away beyond a few, with a time to come back', async () => {
     const peer = await attack(scene.node);
@@ -371,6 +373,10 @@ describe('sessions by the hundred', () => {
 
   it('from many peers leave a place for an honest one after a while; till then it is told to come back', async () => {
     const peers = await Promise.all(Array.from({ length: 10 }, () => attack(scene.node)));
+    // More than a few streams that come before libp2p has made the connection would end it.
+    for (const { connection } of peers) (await connection.newStream(PING)).abort(new Error('it is there'));
+    // Sessions of the tests before hold their places until they were silent for long enough.
+    const before = Number((await ask(scene.node, '/api/v1/status')).json['sessionsRunning']);
     const liars = (
       await Promise.all(
         peers.flatMap((peer) =>
@@ -391,7 +397,8 @@ describe('sessions by the hundred', () => {
     );
     const greeted = answers.filter((frame) => frame?.kind === 'hello');
     const refused = answers.filter((frame) => frame?.kind === 'refuse');
-    expect(greeted.length).toBe(LIMITS.sessions);
+    expect(greeted.length).toBeLessThanOrEqual(LIMITS.sessions);
+    expect(greeted.length).toBeGreaterThanOrEqual(LIMITS.sessions - before);
     expect(refused.length).toBeGreaterThan(0);
     for (const frame of refused) {
       expect(frame).toMatchObject({ reason: 'busy', retryAfterMs: LIMITS.nativeRetryMs });
