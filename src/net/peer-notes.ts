@@ -8,6 +8,8 @@ import { BaseDatastore } from 'datastore-core';
 import { Key } from 'interface-datastore';
 import { LIMITS } from '../limits.ts';
 
+const NOTE_OVERHEAD_BYTES = 200;
+
 export class PeerNotes extends BaseDatastore {
   /** The one that has not been used for longest first. */
   readonly #notes = new Map<string, Uint8Array>();
@@ -80,5 +82,3 @@ export class PeerNotes extends BaseDatastore {
 function sizeOf(name: string, note: Uint8Array): number {
   return note.length + 2 * name.length + NOTE_OVERHEAD_BYTES;
 }
-
-const NOTE_OVERHEAD_BYTES = 200;

@@ -293,9 +293,9 @@ export class RetentionPass {
 /**
  * Of a cap of bytes: what is pruned down to, from where on a pass is worth it, and from where on appends wait. What is
  * left above is for the tables that LevelDB makes before it gives up those that they replace: under load up to a dozen
- * of its write buffers are merged into others at once (measured: 92 MB), and never more than there is, beside its log: of a
- * small cap somewhat more than half (measured at 48 MB with three other processes on two cores: 42 MB at the most; with
- * half of it, 49).
+ * of its write buffers are merged into others at once (measured: 92 MB), and never more than there is, beside its log:
+ * of a small cap somewhat more than half (measured at 48 MB with three other processes on two cores: 42 MB at the most;
+ * with half of it, 49).
  */
 export function marksOf(most: number): {
   readonly goal: number;

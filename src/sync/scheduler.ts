@@ -136,7 +136,7 @@ export class Scheduler {
   #next(): Job | undefined {
     if (this.#stop.signal.aborted) return undefined;
     const ready = this.#placed(this.#init.peers.ready());
-    if (ready.length === 0) return undefined;
+    if (ready === undefined) return undefined;
     // Gaps come first, but what they are many of must not keep the recent past from its turn.
     const isOverdue = this.#init.clock.monotonicMs() >= this.#recentMs + this.#init.intervalMs;
     const overdue = isOverdue ? this.#recentJob(ready) : undefined;
@@ -150,14 +150,15 @@ export class Scheduler {
   }
 
   /**
-   * For whom there is a place. A session that goes on and on keeps its own no longer, or as many peers as there are
-   * places could hold up all others for hours; the last places of all are for those whom the operator named.
+   * Those for whom there is a place; undefined where there is none at all. A session that goes on and on keeps its own
+   * no longer, or as many peers as there are places could hold up all others for hours; the last places of all are for
+   * those whom the operator named.
    */
-  #placed(ready: readonly ReadyPeer[]): readonly ReadyPeer[] {
+  #placed(ready: readonly ReadyPeer[]): readonly ReadyPeer[] | undefined {
     const jobs = [...this.#jobs.values()];
     const { scheduledSessions, scheduledSessionsMax } = LIMITS;
-    if (jobs.filter((job) => !this.#isLasting(job)).length >= scheduledSessions) return [];
-    if (jobs.length >= scheduledSessionsMax) return [];
+    if (jobs.filter((job) => !this.#isLasting(job)).length >= scheduledSessions) return undefined;
+    if (jobs.length >= scheduledSessionsMax) return undefined;
     const others = jobs.filter(({ isOwn }) => !isOwn).length;
     return others < scheduledSessionsMax - scheduledSessions ? ready : ready.filter(({ isOwn }) => isOwn);
   }

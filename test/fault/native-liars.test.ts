@@ -46,6 +46,7 @@ import {
 } from './native-liar.ts';
 import { nodeUnderAttack } from './node-under-attack.ts';
 
+const PING = '/ipfs/ping/1.0.0';
 const MEMORY_MIB_MAX = 350;
 const messages = makeMessages(400, ago(60_000), 5_000_000_000n, { payloadBytes: 500 });
 const scene = nodeUnderAttack(messages, MEMORY_MIB_MAX);
@@ -345,8 +346,6 @@ describe('offers', () => {
     expect((await ask(node, '/api/v1/status')).json).toMatchObject({ messages: 0, writable: true });
   });
 });
-
-const PING = '/ipfs/ping/1.0.0';
 
 describe('sessions by the hundred', () => {
   it('from one peer are turned away beyond a few, with a time to come back', async () => {
